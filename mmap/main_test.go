@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 		"peer":   peer,
 		"fault":  faultWithoutGuard,
 		"noexec": mapExecOnNoexec,
+		"lock":   lockTooMuch,
 		"full":   storeIntoFullTmpfs,
 	})
 }

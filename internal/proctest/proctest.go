@@ -114,7 +114,8 @@ func start(t testing.TB, c *Config, name string, args []string) (*Process, error
 	// builds in can still run this file.
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Dir = "/"
-	cmd.Env = append(os.Environ(), c.Env...)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // a second less for each helper under -race
+	cmd.Env = append(cmd.Env, c.Env...)
 	if name != "" {
 		cmd.Env = append(cmd.Env, helperVariable+"="+name)
 	}
