@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log"
 	"os"
-	"path/filepath"
 
 	"github.com/memlane/memlane/mmap"
 )
 
 func main() {
-	path := filepath.Join(os.TempDir(), "memlane-seed")
+	path := "seed.shm" // any file that both can open
 	if len(os.Args) > 1 {
 		path = os.Args[1]
 	}

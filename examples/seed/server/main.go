@@ -5,13 +5,12 @@ package main
 import (
 	"log"
 	"os"
-	"path/filepath"
 
 	"github.com/memlane/memlane/mmap"
 )
 
 func main() {
-	path := filepath.Join(os.TempDir(), "memlane-seed")
+	path := "seed.shm" // any file that both can open
 	if len(os.Args) > 1 {
 		path = os.Args[1]
 	}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/memlane/memlane/mmap"
+	"github.com/spf13/cobra"
+)
+
+// pollEvery is how often --wait and --follow look again: raw memory tells
+// nobody that it has changed.
+const pollEvery = 10 * time.Millisecond
+
+// errNoText: the file is there, but nothing to read is in it yet. It counts as
+// not there.
+var errNoText = fmt.Errorf("it is empty: no server has written it yet: %w", fs.ErrNotExist)
+
+func newClient() *cobra.Command {
+	var c client
+	var size byteSize
+	cmd := &cobra.Command{
+		Use:   "client",
+		Short: "Read the text that server wrote into a mapped file",
+		Long: `Client maps the file that server wrote and prints the text in it, up to the first
+zero byte. It reads the memory itself: what it prints is what is there at that
+moment.
+
+With --follow it prints the text whenever it has changed, until Ctrl-C. The
+memory is raw and has no lock: a text that is being written while client reads
+it may be shown half old and half new, and texts that follow each other faster
+than client looks are not all seen.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c.size, c.out = int(size), cmd.OutOrStdout()
+			if c.path == "" {
+				var err error
+				if c.path, err = seedFile(); err != nil {
+					return err
+				}
+			}
+			return c.run(cmd.Context())
+		},
+	}
+	cmd.Flags().StringVar(&c.path, "file", "", "the file to read (default: seed in the private folder, $MEMLANE_DIR or /dev/shm/memlane-UID)")
+	cmd.Flags().Var(&size, "size", "map only so many bytes (default: the whole file)")
+	cmd.Flags().BoolVar(&c.wait, "wait", false, "wait until there is a text")
+	cmd.Flags().BoolVar(&c.follow, "follow", false, "print the text again whenever it has changed; raw memory may show half a text")
+	cmd.Flags().BoolVar(&c.raw, "raw", false, "print all bytes of the memory as they are, and nothing else")
+	return cmd
+}
+
+type client struct {
+	path              string
+	size              int // bytes; 0: the whole file
+	wait, follow, raw bool
+	out               io.Writer
+}
+
+func (c *client) run(ctx context.Context) error {
+	text, m, err := c.first(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { m.Close() }()
+	if err := c.print(text); err != nil || !c.follow {
+		return err
+	}
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil // how following ends
+		case <-tick.C:
+		}
+		now, err := c.read(m)
+		if err != nil || c.replaced(m) {
+			// The file was cut short, or another one has its name now.
+			m.Close()
+			c.wait = true
+			if now, m, err = c.first(ctx); err != nil {
+				if errors.Is(err, context.Canceled) {
+					return nil
+				}
+				return err
+			}
+		}
+		if bytes.Equal(now, text) {
+			continue
+		}
+		text = now
+		if err := c.print(text); err != nil {
+			return err
+		}
+	}
+}
+
+// first maps the file and reads the text, and waits for both if asked to.
+func (c *client) first(ctx context.Context) ([]byte, *mapped, error) {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		m, err := c.open()
+		if err == nil {
+			var text []byte
+			text, err = c.read(m)
+			if err == nil && c.wait && (len(text) == 0 || text[0] == 0) {
+				err = errNoText
+			}
+			if err == nil {
+				return text, m, nil
+			}
+			m.Close()
+		}
+		again := c.wait && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, mmap.ErrFault) || errors.Is(err, mmap.ErrBeyondEOF))
+		if !again {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w (run \"memlane server\" first, or add --wait)", err)
+			}
+			return nil, nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+}
+
+// mapped is a mapping and the file it is of.
+type mapped struct {
+	*mmap.Mapping
+	file fs.FileInfo
+}
+
+func (c *client) open() (*mapped, error) {
+	// O_NONBLOCK: opening a FIFO would wait for a writer.
+	f, err := os.OpenFile(c.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file, and only those can be shared (choose another --file)", c.path)
+	case st.Size() == 0:
+		return nil, &fs.PathError{Op: "read", Path: c.path, Err: errNoText}
+	}
+	length := c.size
+	if length == 0 {
+		length = int(st.Size())
+	}
+	m, err := mmap.Map(f, length, mmap.Read, mmap.Shared, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &mapped{m, st}, nil
+}
+
+// replaced reports whether the name no longer is the mapped file's, or the
+// file's size is another: then it must be mapped again.
+func (c *client) replaced(m *mapped) bool {
+	now, err := os.Stat(c.path)
+	return err != nil || !os.SameFile(now, m.file) || now.Size() != m.file.Size()
+}
+
+// read copies the text out of the memory.
+func (c *client) read(m *mapped) (text []byte, err error) {
+	err = m.View(func(b []byte) error {
+		end := bytes.IndexByte(b, 0)
+		if end < 0 || c.raw {
+			end = len(b)
+		}
+		text = bytes.Clone(b[:end])
+		return nil
+	})
+	return text, err
+}
+
+func (c *client) print(text []byte) error {
+	if c.raw {
+		_, err := c.out.Write(text)
+		return err
+	}
+	_, err := fmt.Fprintf(c.out, "ipc client get: %s\n", text)
+	return err
+}

@@ -1,0 +1,153 @@
+package demo
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"sync"
+	"time"
+)
+
+// order is what the conductor tells a peer, one JSON object a line. Op names a
+// method in ops; which fields count depends on it.
+type order struct {
+	Op    string
+	Path  string        `json:",omitempty"`
+	Bytes int64         `json:",omitempty"`
+	At    int64         `json:",omitempty"` // offset in the mapping
+	From  int64         `json:",omitempty"` // offset in the input
+	Seed  uint64        `json:",omitempty"`
+	Avoid uint64        `json:",omitempty"` // an address to be mapped elsewhere than
+	Count int           `json:",omitempty"`
+	For   time.Duration `json:",omitempty"`
+}
+
+// report is a peer's answer to one order.
+type report struct {
+	Err    string `json:",omitempty"`
+	NoRoom bool   `json:",omitempty"` // Err is that the file system is full
+	Addr   uint64 `json:",omitempty"`
+	Head   string `json:",omitempty"` // the first bytes of the mapping
+	Sum    string `json:",omitempty"`
+	Usage  usage
+	Reads  int64  `json:",omitempty"` // messages read, or written
+	Torn   int64  `json:",omitempty"`
+	Sample string `json:",omitempty"`
+}
+
+// usage is what a process spent between the orders begin and end.
+type usage struct {
+	CPU    time.Duration // user and system
+	Calls  int64         // read and write calls, less those for orders; -1: the kernel does not tell
+	Faults int64         // page faults
+	Copied int64         // bytes that the process or the kernel copied for it
+}
+
+func (u *usage) add(v usage) {
+	u.CPU += v.CPU
+	if u.Calls >= 0 && v.Calls >= 0 {
+		u.Calls += v.Calls
+	} else {
+		u.Calls = -1
+	}
+	u.Faults += v.Faults
+	u.Copied += v.Copied
+}
+
+// peer is the conductor's end of one process.
+type peer struct {
+	name   string
+	cmd    *exec.Cmd
+	orders *json.Encoder
+	stdin  io.Closer
+	answer *json.Decoder
+	stderr bytes.Buffer
+}
+
+// peers are all that run: the server first, then the clients. They are killed
+// from another goroutine than the one that adds them.
+type peers struct {
+	mu   sync.Mutex
+	list []*peer
+}
+
+func (p *peers) add(one *peer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = append(p.list, one)
+}
+
+func (p *peers) all() []*peer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.list
+}
+
+func (p *peers) server() *peer    { return p.all()[0] }
+func (p *peers) clients() []*peer { return p.all()[1:] }
+
+// startPeer starts peer number i; number 0 is the server.
+func startPeer(command []string, i int) (*peer, error) {
+	p := &peer{name: "server"}
+	if i > 0 {
+		p.name = fmt.Sprintf("client %d", i)
+	}
+	p.cmd = exec.Command(command[0], command[1:]...)
+	p.cmd.Stderr = &p.stderr
+	stdin, err := p.cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.stdin, p.orders, p.answer = stdin, json.NewEncoder(stdin), json.NewDecoder(stdout)
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the %s: %w", p.name, err)
+	}
+	return p, nil
+}
+
+func (p *peer) pid() int { return p.cmd.Process.Pid }
+
+// start gives an order and returns at once; the function it returns waits for
+// the answer. One order at a time.
+func (p *peer) start(o order) func() (report, error) {
+	sendErr := p.orders.Encode(o)
+	return func() (report, error) {
+		if sendErr != nil {
+			return report{}, p.failed(o, sendErr)
+		}
+		var r report
+		if err := p.answer.Decode(&r); err != nil {
+			return report{}, p.failed(o, err)
+		}
+		if r.Err != "" {
+			return r, fmt.Errorf("%s: %s", p.name, r.Err)
+		}
+		return r, nil
+	}
+}
+
+func (p *peer) do(o order) (report, error) { return p.start(o)() }
+
+func (p *peer) failed(o order, err error) error {
+	if errors.Is(err, io.EOF) {
+		err = errors.New("the process has ended")
+	}
+	return fmt.Errorf("%s, process %d, at %q: %w", p.name, p.pid(), o.Op, err)
+}
+
+// stop ends the process: it leaves when its orders end.
+func (p *peer) stop() {
+	p.stdin.Close()
+	overdue := time.AfterFunc(2*time.Second, p.kill)
+	defer overdue.Stop()
+	p.cmd.Wait()
+}
+
+func (p *peer) kill() { p.cmd.Process.Kill() }

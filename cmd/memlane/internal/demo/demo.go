@@ -1,0 +1,514 @@
+// Package demo shows what memlane is for, with real processes and real input: a
+// server and several clients move data through a mapped file, then read raw
+// memory while it is being written, then move the same data over a Unix socket.
+//
+// [Run] is the conductor. It starts the other processes as copies of its own
+// program, which must call [Peer]; it gives them orders over pipes, prints what
+// they report, and checks every hash against one of its own. A peer whose
+// conductor is gone ends by itself.
+package demo
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+// Config says what to show and where.
+type Config struct {
+	Input    string    // the file to move; "" makes some data, "-" is standard input
+	Folder   string    // an existing folder for the mapped file, removed from it again
+	Out      io.Writer // what is shown
+	Terminal bool      // Out is a terminal: progress may overwrite itself
+	Command  []string  // what starts a peer: a program and its arguments
+}
+
+const (
+	clients   = 3
+	madeBytes = 64 << 20  // the size of the input if there is no file
+	mostBytes = 256 << 20 // of a larger file, only the beginning is moved
+	mostPiped = 64 << 20  // the same for a pipe, which is copied first
+	// The input moves in chunks; the mapping holds two, so that the clients read
+	// one while the server writes the next.
+	chunkBytes    = 16 << 20
+	chunkSmallest = 64 << 10
+	tearFor       = time.Second
+	// Each transfer stops after this time with what it has moved, so that the
+	// whole ends within 15 s on a slow machine too.
+	transferFor = 4 * time.Second
+)
+
+// Run shows everything and returns when it is done, or when ctx ends. It leaves
+// no file and no process behind.
+func Run(ctx context.Context, c Config) (err error) {
+	dir, err := os.MkdirTemp(c.Folder, "demo-")
+	if err != nil {
+		return err
+	}
+	d := &demo{Config: c, dir: dir}
+	defer func() {
+		for _, p := range d.all() {
+			p.stop()
+		}
+		if removeErr := os.RemoveAll(dir); err == nil {
+			err = removeErr
+		}
+		// Peers that were stopped fail in many ways; the reason is the context's.
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+	}()
+	// A peer that waits for another gets its orders' answers only when the
+	// other is there: killing all of them ends every wait.
+	unwatch := context.AfterFunc(ctx, func() {
+		for _, p := range d.all() {
+			p.kill()
+		}
+	})
+	defer unwatch()
+
+	if err := d.prepare(); err != nil {
+		return err
+	}
+	for i := range 1 + clients {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		p, err := startPeer(c.Command, i)
+		if err != nil {
+			return err
+		}
+		d.add(p)
+	}
+	mapped, err := d.mapped(ctx)
+	if err != nil {
+		return err
+	}
+	if err := d.torn(); err != nil {
+		return err
+	}
+	socket, err := d.socket(ctx, mapped.moved)
+	if err != nil {
+		return err
+	}
+	return d.table(mapped, socket)
+}
+
+type demo struct {
+	Config
+	peers
+	dir   string // ours, for the file and the socket
+	input string // path of the input; "" if it is made
+	seed  uint64 // of made input
+	size  int64  // bytes of input to move
+	chunk int64
+}
+
+// prepare settles what is moved.
+func (d *demo) prepare() error {
+	fmt.Fprintf(d.Out, "One server process and %d clients on this machine.\n", clients)
+	if d.Input == "" {
+		d.seed, d.size = rand.Uint64(), madeBytes
+		fmt.Fprintf(d.Out, "Input: %s of random bytes, seed %#x.\n", humanize.IBytes(uint64(d.size)), d.seed)
+		return nil
+	}
+	d.input = d.Input
+	if d.Input == "-" {
+		return d.spool(os.Stdin)
+	}
+	f, err := os.Open(d.Input)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		return err
+	case st.IsDir():
+		return fmt.Errorf("%s is a folder: name a file", d.Input)
+	case !st.Mode().IsRegular():
+		return d.spool(f)
+	case st.Size() == 0:
+		return fmt.Errorf("%s is empty: there is nothing to move", d.Input)
+	}
+	d.size = min(st.Size(), mostBytes)
+	d.sayInput(st.Size())
+	return nil
+}
+
+// spool copies input that can be read only once.
+func (d *demo) spool(in io.Reader) error {
+	d.input = filepath.Join(d.dir, "input")
+	f, err := os.OpenFile(d.input, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if d.size, err = io.Copy(f, io.LimitReader(in, mostPiped)); err != nil {
+		return fmt.Errorf("read the input: %w", err)
+	}
+	if d.size == 0 {
+		return fmt.Errorf("the input is empty: there is nothing to move")
+	}
+	total := d.size
+	if n, _ := in.Read(make([]byte, 1)); n > 0 {
+		total = -1
+	}
+	d.sayInput(total)
+	return nil
+}
+
+func (d *demo) sayInput(total int64) {
+	what := fmt.Sprintf("%s, %s", d.Input, humanize.IBytes(uint64(d.size)))
+	switch {
+	case total < 0:
+		what = fmt.Sprintf("the first %s of %s", humanize.IBytes(uint64(d.size)), d.Input)
+	case total > d.size:
+		what = fmt.Sprintf("the first %s of %s, which has %s", humanize.IBytes(uint64(d.size)), d.Input, humanize.IBytes(uint64(total)))
+	}
+	fmt.Fprintf(d.Out, "Input: %s.\n", what)
+}
+
+// expected hashes the first n bytes of the input, without any peer.
+func (d *demo) expected(n int64) (string, error) {
+	h := sha256.New()
+	in := madeInput(d.seed)
+	if d.input != "" {
+		f, err := os.Open(d.input)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	if _, err := io.CopyN(h, in, n); err != nil {
+		return "", fmt.Errorf("read the input again: %w", err)
+	}
+	return sum(h), nil
+}
+
+func madeInput(seed uint64) io.Reader {
+	var key [32]byte
+	for i := range 8 {
+		key[i] = byte(seed >> (8 * i))
+	}
+	return rand.NewChaCha8(key)
+}
+
+func sum(h hash.Hash) string { return fmt.Sprintf("%x", h.Sum(nil)) }
+
+// transfer is what was seen while the input went from the server to all
+// clients.
+type transfer struct {
+	took            time.Duration
+	moved           int64   // bytes of input that every client has
+	server, clients usage   // all clients together
+	copiesServer    float64 // how often each byte was copied
+	copiesClient    float64 // by one client
+}
+
+// mapped moves the input through a mapped file.
+func (d *demo) mapped(ctx context.Context) (*transfer, error) {
+	fmt.Fprintf(d.Out, "\n1. Through a mapped file: what the server stores, the clients read.\n")
+	path := filepath.Join(d.dir, "memory")
+	if _, err := d.server().do(order{Op: "load", Path: d.input, Seed: d.seed, Bytes: d.size}); err != nil {
+		return nil, err
+	}
+	d.chunk = min(chunkBytes, d.size)
+	var server report
+	for {
+		var err error
+		server, err = d.server().do(order{Op: "create", Path: path, Bytes: 2 * d.chunk})
+		if err == nil {
+			break
+		}
+		if !server.NoRoom || d.chunk <= chunkSmallest {
+			return nil, err
+		}
+		d.chunk = max(d.chunk/2, chunkSmallest)
+	}
+	addresses := []uint64{server.Addr}
+	for _, p := range d.clients() {
+		r, err := p.do(order{Op: "map", Path: path, Bytes: 2 * d.chunk, Avoid: server.Addr})
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, r.Addr)
+	}
+	// Everybody has it mapped: the name is not needed, and a killed demo leaves
+	// nothing behind.
+	if err := os.Remove(path); err != nil {
+		return nil, err
+	}
+	return d.move(ctx, "mapped file", d.size, &steps{
+		begin: func() error {
+			_, err := d.server().do(order{Op: "fill", Bytes: min(d.chunk, d.size)})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(d.Out, "   The same bytes at different addresses:\n")
+			for i, p := range d.all() {
+				r, err := p.do(order{Op: "look"})
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(d.Out, "   %-8s process %-7d has %s… at %#x\n", p.name, p.pid(), r.Head, addresses[i])
+			}
+			return nil
+		},
+		round: func(from, n, next int64) error {
+			half := from / d.chunk % 2
+			waits := []func() (report, error){}
+			if next > 0 {
+				waits = append(waits, d.server().start(order{Op: "fill", At: (1 - half) * d.chunk, From: from + n, Bytes: next}))
+			}
+			for _, p := range d.clients() {
+				waits = append(waits, p.start(order{Op: "hash", At: half * d.chunk, Bytes: n}))
+			}
+			return all(waits)
+		},
+		end: order{Op: "unmap"},
+	})
+}
+
+// socket moves the same input over a Unix socket.
+func (d *demo) socket(ctx context.Context, size int64) (*transfer, error) {
+	fmt.Fprintf(d.Out, "\n3. The same over a Unix socket: every byte goes into the kernel and out again.\n")
+	path := filepath.Join(d.dir, "socket")
+	if _, err := d.server().do(order{Op: "listen", Path: path}); err != nil {
+		return nil, err
+	}
+	accepted := d.server().start(order{Op: "accept", Count: clients})
+	var waits []func() (report, error)
+	for _, p := range d.clients() {
+		waits = append(waits, p.start(order{Op: "connect", Path: path}))
+	}
+	if err := all(append(waits, accepted)); err != nil {
+		return nil, err
+	}
+	return d.move(ctx, "Unix socket", size, &steps{
+		begin: func() error { return nil },
+		round: func(from, n, _ int64) error {
+			waits := []func() (report, error){d.server().start(order{Op: "send", From: from, Bytes: n})}
+			for _, p := range d.clients() {
+				waits = append(waits, p.start(order{Op: "receive", Bytes: n}))
+			}
+			return all(waits)
+		},
+		end: order{Op: "hangup"},
+	})
+}
+
+// steps are what a way of transfer does in its own manner.
+type steps struct {
+	begin func() error                    // timed, before the first round
+	round func(from, n, next int64) error // all clients get n bytes from there; next more will follow
+	end   order                           // to every peer
+}
+
+// move runs the rounds and measures them.
+func (d *demo) move(ctx context.Context, name string, size int64, s *steps) (*transfer, error) {
+	for _, p := range d.all() {
+		if _, err := p.do(order{Op: "begin"}); err != nil {
+			return nil, err
+		}
+	}
+	t := &transfer{}
+	begun := time.Now()
+	if err := s.begin(); err != nil {
+		return nil, err
+	}
+	for t.moved < size {
+		n := min(d.chunk, size-t.moved)
+		next := min(d.chunk, size-t.moved-n)
+		late := time.Since(begun) > transferFor
+		if late {
+			next = 0
+		}
+		if err := s.round(t.moved, n, next); err != nil {
+			return nil, err
+		}
+		t.moved += n
+		d.progress(name, t.moved, size)
+		if late || ctx.Err() != nil {
+			break
+		}
+	}
+	t.took = time.Since(begun)
+	var sums []string
+	for i, p := range d.all() {
+		r, err := p.do(order{Op: "end"})
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			t.server = r.Usage
+			t.copiesServer = float64(r.Usage.Copied) / float64(t.moved)
+			continue
+		}
+		t.clients.add(r.Usage)
+		t.copiesClient += float64(r.Usage.Copied) / float64(t.moved) / clients
+		sums = append(sums, r.Sum)
+	}
+	for _, p := range d.all() {
+		if _, err := p.do(s.end); err != nil {
+			return nil, err
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if t.moved < size {
+		fmt.Fprintf(d.Out, "   Stopped after %v with %s; what follows is about these.\n", t.took.Round(time.Millisecond), humanize.IBytes(uint64(t.moved)))
+	}
+	want, err := d.expected(t.moved)
+	if err != nil {
+		return nil, err
+	}
+	for i, got := range sums {
+		if got != want {
+			return nil, fmt.Errorf("%s: client %d has SHA-256 %s, the input has %s", name, i+1, got, want)
+		}
+	}
+	fmt.Fprintf(d.Out, "   All %d clients have the input's SHA-256, %s….\n", len(sums), want[:16])
+	return t, nil
+}
+
+// progress shows how much has been moved: in place on a terminal, else as a
+// line for each quarter.
+func (d *demo) progress(name string, moved, size int64) {
+	bar := func(done int64) string {
+		n := int(done * 32 / size)
+		return fmt.Sprintf("   %s [%s%s] %s of %s", name, strings.Repeat("#", n), strings.Repeat(".", 32-n),
+			humanize.IBytes(uint64(done)), humanize.IBytes(uint64(size)))
+	}
+	if d.Terminal {
+		end := ""
+		if moved == size {
+			end = "\n"
+		}
+		fmt.Fprintf(d.Out, "\r\033[K%s%s", bar(moved), end)
+		return
+	}
+	before := max(0, moved-d.chunk)
+	if moved*4/size > before*4/size {
+		fmt.Fprintln(d.Out, bar(moved))
+	}
+}
+
+// torn lets the clients read a message while the server overwrites it.
+func (d *demo) torn() error {
+	fmt.Fprintf(d.Out, "\n2. Raw memory has no lock. The server overwrites one message of %d bytes again and again\n", messageBytes)
+	fmt.Fprintf(d.Out, "   while the clients read it, and nothing says when a message is complete.\n")
+	path := filepath.Join(d.dir, "message")
+	if _, err := d.server().do(order{Op: "create", Path: path, Bytes: messageBytes}); err != nil {
+		return err
+	}
+	for _, p := range d.clients() {
+		if _, err := p.do(order{Op: "map", Path: path, Bytes: messageBytes}); err != nil {
+			return err
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	// Twice as long, and once more, if nothing was torn: on one processor a
+	// reader sees a torn message only if the writer was interrupted in it.
+	for length := tearFor; ; length *= 2 {
+		write := d.server().start(order{Op: "overwrite", For: length})
+		var reads []func() (report, error)
+		for _, p := range d.clients() {
+			reads = append(reads, p.start(order{Op: "compare", For: length}))
+		}
+		w, err := write()
+		if err != nil {
+			return err
+		}
+		var seen, torn int64
+		var lines, sample string
+		for i, wait := range reads {
+			r, err := wait()
+			if err != nil {
+				return err
+			}
+			seen, torn = seen+r.Reads, torn+r.Torn
+			lines += fmt.Sprintf("   client %d read %s messages: %s torn (%.1f %%)\n", i+1, humanize.Comma(r.Reads), humanize.Comma(r.Torn), 100*float64(r.Torn)/float64(max(r.Reads, 1)))
+			if r.Sample != "" {
+				sample = fmt.Sprintf("   One of them: %s\n", r.Sample)
+			}
+		}
+		if torn == 0 && length < 4*tearFor {
+			continue
+		}
+		fmt.Fprintf(d.Out, "   server wrote %s messages in %v\n%s%s", humanize.Comma(w.Reads), length, lines, sample)
+		fmt.Fprintf(d.Out, "   Torn reads on raw memory: %s of %s.\n", humanize.Comma(torn), humanize.Comma(seen))
+		break
+	}
+	for _, p := range d.all() {
+		if _, err := p.do(order{Op: "unmap"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// table puts both transfers side by side.
+func (d *demo) table(mapped, socket *transfer) error {
+	fmt.Fprintf(d.Out, "\n%s to %d clients, measured in this run:\n\n", humanize.IBytes(uint64(socket.moved)), clients)
+	if mapped.moved != socket.moved {
+		fmt.Fprintf(d.Out, "(the mapped file moved %s; its figures are scaled to the same size)\n", humanize.IBytes(uint64(mapped.moved)))
+	}
+	scale := float64(socket.moved) / float64(mapped.moved)
+	w := tabwriter.NewWriter(d.Out, 0, 0, 3, ' ', 0)
+	row := func(what string, m, s any) { fmt.Fprintf(w, "   %s\t%v\t%v\n", what, m, s) }
+	scaled := func(v time.Duration) time.Duration { return time.Duration(float64(v) * scale) }
+	ms := func(v time.Duration) string { return fmt.Sprintf("%.1f ms", float64(v)/1e6) }
+	row("", "mapped file", "Unix socket")
+	row("time until every client has hashed it", ms(scaled(mapped.took)), ms(socket.took))
+	row("processor time, server", ms(scaled(mapped.server.CPU)), ms(socket.server.CPU))
+	row("processor time, clients (with the hashing)", ms(scaled(mapped.clients.CPU)), ms(socket.clients.CPU))
+	calls := func(u usage) string {
+		if u.Calls < 0 {
+			return "not told"
+		}
+		return humanize.Comma(u.Calls)
+	}
+	row("system calls, server", calls(mapped.server), calls(socket.server))
+	row("system calls, clients", calls(mapped.clients), calls(socket.clients))
+	row("page faults, all", mapped.server.Faults+mapped.clients.Faults, socket.server.Faults+socket.clients.Faults)
+	row("copies of each byte, server", fmt.Sprintf("%.0f", mapped.copiesServer), fmt.Sprintf("%.0f", socket.copiesServer))
+	row("copies of each byte, each client", fmt.Sprintf("%.0f", mapped.copiesClient), fmt.Sprintf("%.0f", socket.copiesClient))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(d.Out, `
+System calls are those that move the data: reads and writes as the kernel counts
+them, in pieces of %s on the socket. Setting up is not in the figures: six calls
+for each process that maps, four that connects.
+The processor time of the clients is mostly the hashing, which both ways share.
+`, humanize.IBytes(pieceBytes))
+	return err
+}
+
+// all waits for all answers and returns the first failure.
+func all(waits []func() (report, error)) error {
+	var errs []error
+	for _, wait := range waits {
+		if _, err := wait(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,104 @@
+// Memlane is the command-line tool of memlane: shared memory between the
+// programs of one machine.
+//
+// It ends with one of these codes:
+//
+//	0    done
+//	1    failed; the message says at what, and what to do
+//	2    used wrongly: a flag or argument that does not exist or makes no sense
+//	3    not there: the file, or who should have made it
+//	5    the memory went away while it was used: its file was cut short
+//	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/memlane/memlane/mmap"
+	"github.com/spf13/cobra"
+)
+
+const exitCodes = `Exit codes:
+  0    done
+  1    failed; the message says at what, and what to do
+  2    used wrongly: a flag or argument that does not exist or makes no sense
+  3    not there: the file, or who should have made it
+  5    the memory went away while it was used: its file was cut short
+  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+`
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		cancel(interrupted{(<-signals).(syscall.Signal)})
+		// The second one finds the default action: whoever insists is obeyed.
+		signal.Reset()
+	}()
+
+	root := newRoot()
+	var running bool // false: what went wrong was said on the command line
+	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var signaled interrupted
+	if errors.As(err, &signaled) || (errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &signaled)) {
+		return 128 + int(signaled.signal)
+	}
+	fmt.Fprintln(os.Stderr, "memlane:", err)
+	var usage usageError
+	switch {
+	case !running || errors.As(err, &usage):
+		fmt.Fprintln(os.Stderr, "See memlane --help, or --help after a command.")
+		return 2
+	case errors.Is(err, mmap.ErrFault):
+		return 5
+	case errors.Is(err, fs.ErrNotExist):
+		return 3
+	}
+	return 1
+}
+
+// interrupted is why the context ended, if a signal ended it.
+type interrupted struct{ signal syscall.Signal }
+
+func (i interrupted) Error() string { return i.signal.String() }
+
+// usageError marks an error as one of the command line.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "memlane",
+		Short: "Shared memory between the programs of one machine",
+		Long: `Memlane maps the same memory into several programs: what one writes, the others
+read, with no copy through the kernel.
+
+Begin with "memlane demo". The simplest use is "memlane server", then
+"memlane client".
+
+` + exitCodes,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(newServer(), newClient(), newDemo(), newDemoPeer())
+	return root
+}

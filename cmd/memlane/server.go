@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/dustin/go-humanize"
+	"github.com/memlane/memlane/mmap"
+	"github.com/spf13/cobra"
+)
+
+const (
+	defaultSize    = 1024 // bytes
+	defaultMessage = "hello share memory ipc! i'm server."
+	inputLimit     = 1 << 30 // bytes of --from - that are taken without a --size
+)
+
+// byteSize is a flag for a number of bytes, with units if one likes.
+type byteSize int64
+
+func (s *byteSize) String() string { return fmt.Sprint(int64(*s)) }
+func (s *byteSize) Type() string   { return "bytes" }
+func (s *byteSize) Set(text string) error {
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n == 0 || n > 1<<62 {
+		return errors.New("give a number of bytes, such as 1024, 64KiB or 1MiB")
+	}
+	*s = byteSize(n)
+	return nil
+}
+
+func newServer() *cobra.Command {
+	var file, message, from string
+	var hold bool
+	size := byteSize(defaultSize)
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Write a text into a mapped file, for client to read",
+		Long: `Server opens a file, gives it a size, maps it, writes a text and a zero byte into
+the mapping, and exits. The text stays in the file: "memlane client", or any
+program that maps or reads it, finds it there.
+
+A file that is shorter than --size is made longer; one that is longer keeps its
+size, because cutting it would crash whoever has mapped the rest. All bytes
+behind the text are set to zero. The memory is reserved, so that a full file
+system is an error here and not a crash later.
+
+The memory is raw: nothing keeps a reader from seeing half of a text that is
+being written.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			text := []byte(message)
+			if from != "" {
+				limit := int64(-1)
+				if cmd.Flags().Changed("size") {
+					limit = int64(size) - 1
+				}
+				var err error
+				if text, err = readInput(from, limit); err != nil {
+					return err
+				}
+				if limit < 0 {
+					size = byteSize(max(int64(len(text))+1, defaultSize))
+				}
+			}
+			if int64(len(text)) >= int64(size) {
+				return usagef("the text has %d bytes and needs a zero byte behind it, --size is %d: use --size %d", len(text), size, len(text)+1)
+			}
+			if file == "" {
+				var err error
+				if file, err = seedFile(); err != nil {
+					return err
+				}
+			}
+			m, err := serve(file, int64(size), text)
+			if err != nil {
+				return err
+			}
+			if hold {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s is mapped at %#x in process %d; Ctrl-C ends\n", file, m.Addr(), os.Getpid())
+				<-cmd.Context().Done()
+			}
+			return m.Close()
+		},
+	}
+	cmd.Flags().StringVar(&file, "file", "", "the file to share (default: seed in the private folder, $MEMLANE_DIR or /dev/shm/memlane-UID)")
+	cmd.Flags().Var(&size, "size", "size of the memory; 64KiB, 1MiB and the like work too")
+	cmd.Flags().StringVar(&message, "message", defaultMessage, "the text to write")
+	cmd.Flags().StringVar(&from, "from", "", "read the text from this file, - for standard input; without --size the memory is as large as it needs")
+	cmd.Flags().BoolVar(&hold, "hold", false, "stay and keep the file mapped until Ctrl-C")
+	cmd.MarkFlagsMutuallyExclusive("message", "from")
+	return cmd
+}
+
+// serve does the seed's four steps: open, size, map, write. The mapping is the
+// caller's to close.
+func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file, and only those can be shared (choose another --file)", path)
+	}
+	if err := reserve(f, size); err != nil {
+		return nil, err
+	}
+	m, err := mmap.Map(f, int(max(size, st.Size())), mmap.Read|mmap.Write, mmap.Shared, nil)
+	if err != nil {
+		return nil, err
+	}
+	err = m.View(func(b []byte) error {
+		clear(b[copy(b, text):])
+		return nil
+	})
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// reserve makes the file at least size bytes long and allocates them all: a
+// file that only has its size set is full of holes, and a store into a hole for
+// which there is no room is SIGBUS.
+func reserve(f *os.File, size int64) error {
+	err := syscall.Fallocate(int(f.Fd()), 0, 0, size)
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Fallocate(int(f.Fd()), 0, 0, size)
+	}
+	switch {
+	case errors.Is(err, syscall.EOPNOTSUPP): // some network file systems
+		st, err := f.Stat()
+		if err != nil || st.Size() >= size {
+			return err
+		}
+		return f.Truncate(size)
+	case errors.Is(err, syscall.ENOSPC):
+		have := "unknown"
+		var fsys syscall.Statfs_t
+		if syscall.Fstatfs(int(f.Fd()), &fsys) == nil {
+			have = fmt.Sprint(int64(fsys.Bavail) * fsys.Bsize)
+		}
+		return fmt.Errorf("%s: no room: %d bytes needed, %s free on its file system: %w (make room, use less --size, or another --file)", f.Name(), size, have, err)
+	case errors.Is(err, syscall.EFBIG):
+		return fmt.Errorf("%s: %d bytes are more than a file can have there: %w (use less --size)", f.Name(), size, err)
+	case err != nil:
+		return fmt.Errorf("%s: reserve %d bytes: %w", f.Name(), size, err)
+	}
+	return nil
+}
+
+// readInput reads the file, or standard input for "-". With a limit of 0 or
+// more it fails if there is more than that.
+func readInput(name string, limit int64) ([]byte, error) {
+	in := io.Reader(os.Stdin)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
+	}
+	most := limit
+	if most < 0 {
+		most = inputLimit
+	}
+	text, err := io.ReadAll(io.LimitReader(in, most+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read the text: %w", err)
+	case int64(len(text)) > most && limit < 0:
+		return nil, usagef("%s has more than %d bytes: give --size", name, most)
+	case int64(len(text)) > most:
+		return nil, usagef("%s has more than the %d bytes that --size leaves beside the closing zero byte: use more --size", name, most)
+	}
+	return text, nil
+}
