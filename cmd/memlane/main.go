@@ -8,7 +8,7 @@
 //	2    used wrongly: a flag or argument that does not exist or makes no sense
 //	3    not there: the file, or who should have made it
 //	5    the memory went away while it was used: its file was cut short
-//	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+//	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 package main
 
 import (
@@ -30,7 +30,7 @@ const exitCodes = `Exit codes:
   2    used wrongly: a flag or argument that does not exist or makes no sense
   3    not there: the file, or who should have made it
   5    the memory went away while it was used: its file was cut short
-  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP
+  130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 `
 
 func main() { os.Exit(run()) }
@@ -46,9 +46,20 @@ func run() int {
 		signal.Reset()
 	}()
 
+	// A closed pipe behind us is an error of the write, so that what is running
+	// can clean up, not a signal.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+
 	root := newRoot()
 	var running bool // false: what went wrong was said on the command line
-	root.PersistentPreRun = func(*cobra.Command, []string) { running = true }
+	for _, cmd := range allCommands(root) {
+		if inner := cmd.RunE; inner != nil {
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				running = true
+				return inner(cmd, args)
+			}
+		}
+	}
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -56,6 +67,9 @@ func run() int {
 	var signaled interrupted
 	if errors.As(err, &signaled) || (errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &signaled)) {
 		return 128 + int(signaled.signal)
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return 128 + int(syscall.SIGPIPE)
 	}
 	fmt.Fprintln(os.Stderr, "memlane:", err)
 	var usage usageError
@@ -82,6 +96,14 @@ type usageError struct{ error }
 func (u usageError) Unwrap() error { return u.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func allCommands(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, sub := range cmd.Commands() {
+		all = append(all, allCommands(sub)...)
+	}
+	return all
+}
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ being written.`,
 					limit = int64(size) - 1
 				}
 				var err error
-				if text, err = readInput(from, limit); err != nil {
+				if text, err = readInput(cmd.Context(), from, limit); err != nil {
 					return err
 				}
 				if limit < 0 {
@@ -159,8 +160,9 @@ func reserve(f *os.File, size int64) error {
 }
 
 // readInput reads the file, or standard input for "-". With a limit of 0 or
-// more it fails if there is more than that.
-func readInput(name string, limit int64) ([]byte, error) {
+// more it fails if there is more than that. Reading a pipe or a terminal can
+// take for ever, so it is left behind when ctx ends.
+func readInput(ctx context.Context, name string, limit int64) ([]byte, error) {
 	in := io.Reader(os.Stdin)
 	if name != "-" {
 		f, err := os.Open(name)
@@ -174,7 +176,18 @@ func readInput(name string, limit int64) ([]byte, error) {
 	if most < 0 {
 		most = inputLimit
 	}
-	text, err := io.ReadAll(io.LimitReader(in, most+1))
+	var text []byte
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		text, err = io.ReadAll(io.LimitReader(in, most+1))
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-done:
+	}
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("read the text: %w", err)

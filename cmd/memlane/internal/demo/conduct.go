@@ -30,7 +30,7 @@ type report struct {
 	Err    string `json:",omitempty"`
 	NoRoom bool   `json:",omitempty"` // Err is that the file system is full
 	Addr   uint64 `json:",omitempty"`
-	Head   string `json:",omitempty"` // the first bytes of the mapping
+	Head   string `json:",omitempty"` // the first bytes of what was filled or hashed
 	Sum    string `json:",omitempty"`
 	Usage  usage
 	Reads  int64  `json:",omitempty"` // messages read, or written

@@ -52,10 +52,15 @@ const (
 // Run shows everything and returns when it is done, or when ctx ends. It leaves
 // no file and no process behind.
 func Run(ctx context.Context, c Config) (err error) {
+	sweep(c.Folder)
 	dir, err := os.MkdirTemp(c.Folder, "demo-")
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Nobody to show it to, as behind "| head": end, and clean up.
+	c.Out = &stopWriter{c.Out, cancel}
 	d := &demo{Config: c, dir: dir}
 	defer func() {
 		for _, p := range d.all() {
@@ -78,7 +83,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	})
 	defer unwatch()
 
-	if err := d.prepare(); err != nil {
+	if err := d.prepare(ctx); err != nil {
 		return err
 	}
 	for i := range 1 + clients {
@@ -105,6 +110,31 @@ func Run(ctx context.Context, c Config) (err error) {
 	return d.table(mapped, socket)
 }
 
+// sweep removes what demos left behind that were killed in the middle: none
+// that is still running is a minute old.
+func sweep(folder string) {
+	old, _ := filepath.Glob(filepath.Join(folder, "demo-*"))
+	for _, dir := range old {
+		if st, err := os.Lstat(dir); err == nil && st.IsDir() && time.Since(st.ModTime()) > time.Minute {
+			os.RemoveAll(dir)
+		}
+	}
+}
+
+// stopWriter ends the demo when it cannot write any more.
+type stopWriter struct {
+	io.Writer
+	cancel context.CancelCauseFunc
+}
+
+func (w *stopWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if err != nil {
+		w.cancel(err)
+	}
+	return n, err
+}
+
 type demo struct {
 	Config
 	peers
@@ -116,7 +146,7 @@ type demo struct {
 }
 
 // prepare settles what is moved.
-func (d *demo) prepare() error {
+func (d *demo) prepare(ctx context.Context) error {
 	fmt.Fprintf(d.Out, "One server process and %d clients on this machine.\n", clients)
 	if d.Input == "" {
 		d.seed, d.size = rand.Uint64(), madeBytes
@@ -125,7 +155,7 @@ func (d *demo) prepare() error {
 	}
 	d.input = d.Input
 	if d.Input == "-" {
-		return d.spool(os.Stdin)
+		return d.spool(ctx, os.Stdin)
 	}
 	f, err := os.Open(d.Input)
 	if err != nil {
@@ -138,32 +168,46 @@ func (d *demo) prepare() error {
 		return err
 	case st.IsDir():
 		return fmt.Errorf("%s is a folder: name a file", d.Input)
-	case !st.Mode().IsRegular():
-		return d.spool(f)
-	case st.Size() == 0:
-		return fmt.Errorf("%s is empty: there is nothing to move", d.Input)
+	case !st.Mode().IsRegular() || st.Size() == 0: // the files of /proc say 0 too
+		return d.spool(ctx, f)
 	}
 	d.size = min(st.Size(), mostBytes)
 	d.sayInput(st.Size())
 	return nil
 }
 
-// spool copies input that can be read only once.
-func (d *demo) spool(in io.Reader) error {
+// spool copies input that can be read only once. Reading a pipe or a terminal
+// can take for ever, so it is left behind when ctx ends.
+func (d *demo) spool(ctx context.Context, in io.Reader) error {
 	d.input = filepath.Join(d.dir, "input")
 	f, err := os.OpenFile(d.input, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if d.size, err = io.Copy(f, io.LimitReader(in, mostPiped)); err != nil {
+	more := false
+	copied := make(chan error, 1)
+	go func() {
+		var err error
+		if d.size, err = io.Copy(f, io.LimitReader(in, mostPiped)); err == nil {
+			n, _ := in.Read(make([]byte, 1))
+			more = n > 0
+		}
+		copied <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case err = <-copied:
+	}
+	if err != nil {
 		return fmt.Errorf("read the input: %w", err)
 	}
 	if d.size == 0 {
-		return fmt.Errorf("the input is empty: there is nothing to move")
+		return fmt.Errorf("%s is empty: there is nothing to move", d.Input)
 	}
 	total := d.size
-	if n, _ := in.Read(make([]byte, 1)); n > 0 {
+	if more {
 		total = -1
 	}
 	d.sayInput(total)
@@ -252,32 +296,43 @@ func (d *demo) mapped(ctx context.Context) (*transfer, error) {
 	if err := os.Remove(path); err != nil {
 		return nil, err
 	}
+	seen := make([]string, 1+clients) // the first bytes, as each process has them
 	return d.move(ctx, "mapped file", d.size, &steps{
 		begin: func() error {
-			_, err := d.server().do(order{Op: "fill", Bytes: min(d.chunk, d.size)})
-			if err != nil {
+			r, err := d.server().do(order{Op: "fill", Bytes: d.chunk})
+			seen[0] = r.Head
+			return err
+		},
+		round: func(from, n, next int64) error {
+			half := from / d.chunk % 2
+			var waits []func() (report, error)
+			for _, p := range d.clients() {
+				waits = append(waits, p.start(order{Op: "hash", At: half * d.chunk, Bytes: n}))
+			}
+			var filled func() (report, error)
+			if next > 0 {
+				filled = d.server().start(order{Op: "fill", At: (1 - half) * d.chunk, From: from + n, Bytes: next})
+			}
+			var errs []error
+			for i, wait := range waits {
+				r, err := wait()
+				if from == 0 {
+					seen[1+i] = r.Head
+				}
+				errs = append(errs, err)
+			}
+			if filled != nil {
+				_, err := filled()
+				errs = append(errs, err)
+			}
+			if err := errors.Join(errs...); err != nil || from > 0 {
 				return err
 			}
 			fmt.Fprintf(d.Out, "   The same bytes at different addresses:\n")
 			for i, p := range d.all() {
-				r, err := p.do(order{Op: "look"})
-				if err != nil {
-					return err
-				}
-				fmt.Fprintf(d.Out, "   %-8s process %-7d has %s… at %#x\n", p.name, p.pid(), r.Head, addresses[i])
+				fmt.Fprintf(d.Out, "   %-8s process %-7d has %s… at %#x\n", p.name, p.pid(), seen[i], addresses[i])
 			}
 			return nil
-		},
-		round: func(from, n, next int64) error {
-			half := from / d.chunk % 2
-			waits := []func() (report, error){}
-			if next > 0 {
-				waits = append(waits, d.server().start(order{Op: "fill", At: (1 - half) * d.chunk, From: from + n, Bytes: next}))
-			}
-			for _, p := range d.clients() {
-				waits = append(waits, p.start(order{Op: "hash", At: half * d.chunk, Bytes: n}))
-			}
-			return all(waits)
 		},
 		end: order{Op: "unmap"},
 	})

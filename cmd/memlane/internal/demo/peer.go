@@ -113,7 +113,6 @@ var ops = map[string]func(p *process, o order, r *report) error{
 	"create":    (*process).create,
 	"map":       (*process).mapMemory,
 	"fill":      (*process).fill,
-	"look":      (*process).look,
 	"hash":      (*process).hashMemory,
 	"unmap":     (*process).unmap,
 	"overwrite": (*process).overwrite,
@@ -190,29 +189,26 @@ func (p *process) mapMemory(o order, r *report) error {
 }
 
 // fill stores a part of the input into the shared memory.
-func (p *process) fill(o order, _ *report) error {
+func (p *process) fill(o order, r *report) error {
 	return p.input.View(func(input []byte) error {
 		return p.memory.View(func(memory []byte) error {
 			p.copied += int64(copy(memory[o.At:], input[o.From:o.From+o.Bytes]))
+			r.Head = head(memory[o.At : o.At+o.Bytes])
 			return nil
 		})
 	})
 }
 
-func (p *process) look(_ order, r *report) error {
-	return p.memory.View(func(b []byte) error {
-		r.Head = fmt.Sprintf("% x", b[:min(headBytes, len(b))])
-		return nil
-	})
-}
-
 // hashMemory reads the shared memory in place.
-func (p *process) hashMemory(o order, _ *report) error {
+func (p *process) hashMemory(o order, r *report) error {
 	return p.memory.View(func(b []byte) error {
+		r.Head = head(b[o.At : o.At+o.Bytes])
 		p.hash.Write(b[o.At : o.At+o.Bytes])
 		return nil
 	})
 }
+
+func head(b []byte) string { return fmt.Sprintf("% x", b[:min(headBytes, len(b))]) }
 
 func (p *process) unmap(order, *report) error { return p.memory.Close() }
 

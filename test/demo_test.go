@@ -1,0 +1,232 @@
+package test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// demoCommand returns a demo with a private folder of its own, and the folder.
+func demoCommand(t *testing.T, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "private")
+	cmd := exec.Command(memlane, append([]string{"demo"}, args...)...)
+	cmd.Env = append(os.Environ(), "MEMLANE_DIR="+dir)
+	return cmd, dir
+}
+
+// wantNothingLeft checks that neither files nor processes of the demo remain.
+func wantNothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		t.Errorf("left in the private folder: %v, %v", entries, err)
+	}
+	waitForPeersToEnd(t)
+}
+
+// waitForPeersToEnd waits until no process runs as a peer of our demo.
+func waitForPeersToEnd(t *testing.T) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		running := []string{}
+		cmdlines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, path := range cmdlines {
+			if line, err := os.ReadFile(path); err == nil && string(line) == memlane+"\x00demo-peer\x00" {
+				running = append(running, path)
+			}
+		}
+		if len(running) == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("peers still run: %v", running)
+		}
+	}
+}
+
+func TestDemo(t *testing.T) {
+	input := filepath.Join(t.TempDir(), "input")
+	content := []byte(strings.Repeat("memlane moves real input. ", 1_500_000)) // 37 MiB: several chunks and a part of one
+	if err := os.WriteFile(input, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd, dir := demoCommand(t, input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	text := string(out)
+	if want := fmt.Sprintf("%x", sha256.Sum256(content))[:16]; strings.Count(text, want) != 2 {
+		t.Errorf("the SHA-256 %s is not there twice", want)
+	}
+	heads := regexp.MustCompile(`has ([0-9a-f ]+)… at (0x[0-9a-f]+)`).FindAllStringSubmatch(text, -1)
+	if len(heads) != 4 {
+		t.Fatalf("%d processes say where they have it; want 4\n%s", len(heads), text)
+	}
+	for _, head := range heads[1:] {
+		if head[1] != heads[0][1] || head[2] == heads[0][2] {
+			t.Errorf("server: %v, client: %v; want the same bytes at another address", heads[0][1:], head[1:])
+		}
+	}
+	if !strings.HasPrefix(heads[0][1], fmt.Sprintf("% x", content[:8])) {
+		t.Errorf("%s is not how the input begins", heads[0][1])
+	}
+	torn := regexp.MustCompile(`Torn reads on raw memory: ([0-9,]+) of ([0-9,]+)\.`).FindStringSubmatch(text)
+	if torn == nil || torn[1] == "0" {
+		t.Errorf("torn reads: %v", torn)
+	}
+	for _, row := range []string{
+		`time until every client has hashed it +[0-9.]+ ms +[0-9.]+ ms`,
+		`processor time, server +[0-9.]+ ms +[0-9.]+ ms`,
+		`system calls, server +0 +[1-9][0-9,]*`,
+		`system calls, clients +0 +[1-9][0-9,]*`,
+		`copies of each byte, server +1 +3`,
+		`copies of each byte, each client +0 +1`,
+		`mapped file \[#+\] `,
+	} {
+		if !regexp.MustCompile(row).MatchString(text) {
+			t.Errorf("no %q", row)
+		}
+	}
+	if strings.Contains(text, "\r") || strings.Contains(text, "\x1b") {
+		t.Error("control characters without a terminal")
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+	wantNothingLeft(t, dir)
+}
+
+func TestDemoWithoutFile(t *testing.T) {
+	cmd, dir := demoCommand(t)
+	begun := time.Now()
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "64 MiB to 3 clients") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	// A bound of the command's contract, not a measurement.
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("took %v", took)
+	}
+	wantNothingLeft(t, dir)
+}
+
+func TestDemoEndsCleanly(t *testing.T) {
+	for name, tc := range map[string]struct {
+		signal syscall.Signal
+		code   int
+	}{"Ctrl-C": {syscall.SIGINT, 130}, "SIGTERM": {syscall.SIGTERM, 143}} {
+		t.Run(name, func(t *testing.T) {
+			cmd, dir := demoCommand(t)
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A process group of its own, as a terminal gives it: Ctrl-C
+			// reaches the peers too.
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			b := make([]byte, 4096)
+			for text := ""; !strings.Contains(text, "2. Raw memory"); {
+				n, err := stdout.Read(b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text += string(b[:n])
+			}
+			syscall.Kill(-cmd.Process.Pid, tc.signal)
+			for err == nil {
+				_, err = stdout.Read(b)
+			}
+			cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != tc.code {
+				t.Errorf("exit code %d, want %d", code, tc.code)
+			}
+			wantNothingLeft(t, dir)
+		})
+	}
+	t.Run("SIGKILL", func(t *testing.T) {
+		cmd, dir := demoCommand(t)
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 4096)
+		for text := ""; !strings.Contains(text, "2. Raw memory"); {
+			n, err := stdout.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text += string(b[:n])
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		waitForPeersToEnd(t)
+		// An empty folder may remain; the next demo removes it when it is old.
+		old := time.Now().Add(-time.Hour)
+		left, _ := filepath.Glob(filepath.Join(dir, "demo-*"))
+		for _, path := range left {
+			os.Chtimes(path, old, old)
+		}
+		next := exec.Command(memlane, "demo", "/proc/self/cmdline")
+		next.Env = cmd.Env
+		if out, err := next.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		wantNothingLeft(t, dir)
+	})
+	t.Run("closed pipe", func(t *testing.T) {
+		cmd, dir := demoCommand(t)
+		stdout, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stdout.Read(make([]byte, 10))
+		stdout.Close()
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 141 {
+			t.Errorf("exit code %d, want 141", code)
+		}
+		wantNothingLeft(t, dir)
+	})
+}
+
+func TestDemoInput(t *testing.T) {
+	run := func(stdin string, args ...string) (string, int) {
+		t.Helper()
+		cmd, dir := demoCommand(t, args...)
+		cmd.Stdin = strings.NewReader(stdin)
+		out, _ := cmd.CombinedOutput()
+		wantNothingLeft(t, dir)
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if out, code := run("a single short line\n", "-"); code != 0 || !strings.Contains(out, "20 B to 3 clients") {
+		t.Errorf("from a pipe: code %d\n%s", code, out)
+	}
+	if out, code := run("", "-"); code != 1 || !strings.Contains(out, "empty") {
+		t.Errorf("an empty pipe: code %d\n%s", code, out)
+	}
+	if out, code := run("", "no-such-file"); code != 3 {
+		t.Errorf("no file: code %d\n%s", code, out)
+	}
+	if out, code := run("", t.TempDir()); code != 1 || !strings.Contains(out, "folder") {
+		t.Errorf("a folder: code %d\n%s", code, out)
+	}
+}
