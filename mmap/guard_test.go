@@ -209,10 +209,10 @@ func TestTypedViews(t *testing.T) {
 		F float64
 	}
 	type good struct {
-		N   atomic.Uint64
-		In  [2]inner
-		C   complex128
-		nop [0]func()
+		N  atomic.Uint64
+		In [2]inner
+		C  complex128
+		_  [0]func()
 	}
 	f := newFile(t, int64(pageSize))
 	m := mapShared(t, f, pageSize-3, &mmap.Config{Offset: 3})

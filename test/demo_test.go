@@ -87,8 +87,9 @@ func TestDemo(t *testing.T) {
 	for _, row := range []string{
 		`time until every client has hashed it +[0-9.]+ ms +[0-9.]+ ms`,
 		`processor time, server +[0-9.]+ ms +[0-9.]+ ms`,
-		`system calls, server +0 +[1-9][0-9,]*`,
-		`system calls, clients +0 +[1-9][0-9,]*`,
+		// Not always 0: the Go runtime wakes its own poller with a write.
+		`system calls, server +[0-9] +[1-9][0-9,]{2,}`,
+		`system calls, clients +[0-9] +[1-9][0-9,]{2,}`,
 		`copies of each byte, server +1 +3`,
 		`copies of each byte, each client +0 +1`,
 		`mapped file \[#+\] `,

@@ -549,8 +549,9 @@ func (d *demo) table(mapped, socket *transfer) error {
 		return err
 	}
 	_, err := fmt.Fprintf(d.Out, `
-System calls are those that move the data: reads and writes as the kernel counts
-them, in pieces of %s on the socket. Setting up is not in the figures: six calls
+System calls are the reads and writes of each process as the kernel counts them,
+less those for the demo's own orders; on the socket they move %s at a time.
+A single one can be the Go runtime's. Setting up is not in the figures: six calls
 for each process that maps, four that connects.
 The processor time of the clients is mostly the hashing, which both ways share.
 `, humanize.IBytes(pieceBytes))

@@ -1,0 +1,41 @@
+# make test        everything that runs in minutes, as any user
+# make test-root   what only root may do: huge page pools, mount options, sysctls
+# make lint        formatting, vet on both architectures, staticcheck
+# make rename TO=example.com/name   another module path, everywhere
+SHELL := /bin/bash -o pipefail
+export GOTOOLCHAIN := local
+
+MODULES := . cmd/memlane test
+PACKAGES := ./... ./cmd/memlane/... ./test/...
+
+.PHONY: all test test-root build lint rename
+
+all: build
+
+build:
+	go build -o bin/memlane ./cmd/memlane
+
+# Twice: as a program without cgo is built, and under the race detector.
+test:
+	./test/install-deps
+	@# Each module builds without the others beside it, and for the other architecture.
+	for m in $(MODULES); do (cd $$m && GOWORK=off go build -o /dev/null ./... && GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./...) || exit 1; done
+	go build -o bin/report ./test/report
+	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES); } | bin/report \
+		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
+		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
+
+test-root:
+	@[ "$$(id -u)" = 0 ] || { echo "make test-root needs root" >&2; exit 1; }
+	go build -o bin/report ./test/report
+	CGO_ENABLED=0 go test -count=1 -json -tags root -run '^TestRoot' $(PACKAGES) | bin/report
+
+lint:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
+	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
+	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
+
+rename:
+	@[ -n "$(TO)" ] || { echo "usage: make rename TO=example.com/name" >&2; exit 1; }
+	from=$$(sed -n 's/^module //p' go.mod) && \
+		git grep -lF "$$from" | xargs sed -i "s|$$from|$(TO)|g"

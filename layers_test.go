@@ -1,0 +1,354 @@
+package memlane_test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/memlane/memlane"
+
+// A row is what one package is and may do. Layers are those of ARCHITECTURE.md:
+// an import goes to a smaller number, never sideways or up.
+type row struct {
+	dir      string
+	layer    int
+	external []string // modules and packages outside the standard library
+	unsafe   bool     // its *_unsafe.go files may import unsafe
+	testing  bool     // only tests import it
+}
+
+// policy has a row for every package of every module. It states a decision: to
+// get a failing test green, change the code, not the row.
+var policy = []row{
+	{dir: "internal/sys", layer: 0, unsafe: true, external: []string{"golang.org/x/sys/unix"}},
+	{dir: "mmap", layer: 1, unsafe: true},
+	{dir: "examples/seed/server", layer: 9},
+	{dir: "examples/seed/client", layer: 9},
+	{dir: "cmd/memlane/internal/demo", layer: 8, external: []string{"github.com/dustin/go-humanize"}},
+	{dir: "cmd/memlane", layer: 9, external: []string{"github.com/dustin/go-humanize", "github.com/spf13/cobra", "golang.org/x/term"}},
+	{dir: "internal/proctest", layer: 9, testing: true},
+	{dir: "test", layer: 9, testing: true, external: []string{"github.com/rogpeppe/go-internal/testscript"}},
+	{dir: "test/report", layer: 9, testing: true},
+	{dir: ".", layer: 9, testing: true},
+}
+
+func TestLayers(t *testing.T) {
+	for _, problem := range check(t, ".", policy) {
+		t.Error(problem)
+	}
+	mod, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requires := regexp.MustCompile(`(?m)^\s*(?:require )?([a-z0-9.]+\.[a-z]+/\S+) v`).FindAllStringSubmatch(string(mod), -1)
+	if len(requires) != 1 || requires[0][1] != "golang.org/x/sys" {
+		t.Errorf("the root module requires %v; it depends on golang.org/x/sys alone", requires)
+	}
+}
+
+// The check can fail: each of these trees breaks one rule.
+func TestLayersFailOnPlantedViolations(t *testing.T) {
+	rows := []row{
+		{dir: "low", layer: 0, unsafe: true, external: []string{"golang.org/x/sys/unix"}},
+		{dir: "high", layer: 1},
+		{dir: "help", layer: 9, testing: true},
+		{dir: "nested/cmd", layer: 9, external: []string{"example.com/allowed"}},
+	}
+	good := map[string]string{
+		"low/a_unsafe.go":      "// Package low is low.\npackage low\nimport (\n\t\"unsafe\"\n\t\"golang.org/x/sys/unix\"\n)\nvar _ unsafe.Pointer\nvar _ unix.Errno",
+		"low/example_test.go":  "package low_test\nfunc Example() {\n\t// Output:\n}",
+		"high/a.go":            "// Package high is high.\npackage high\nimport _ \"" + module + "/low\"\n",
+		"high/example_test.go": "package high_test\nimport _ \"" + module + "/help\"\nfunc Example() {\n\t// Output:\n}",
+		"help/a.go":            "// Package help helps tests.\npackage help\n",
+		"nested/go.mod":        "module " + module + "/nested\n",
+		"nested/cmd/main.go":   "// Cmd is a program.\npackage main\nimport _ \"example.com/allowed/sub\"\nfunc main() {}\n",
+	}
+	for name, tc := range map[string]struct {
+		path, text, want string
+	}{
+		"nothing":                    {"", "", ""},
+		"import upwards":             {"low/b.go", "package low\nimport _ \"" + module + "/high\"\n", "low/b.go: imports high: layer 1 from layer 0"},
+		"import sideways":            {"high/b.go", "package high\nimport _ \"" + module + "/high/other\"\n", "imports high/other, which has no row"},
+		"x/sys outside sys":          {"high/b.go", "package high\nimport _ \"golang.org/x/sys/unix\"\n", "high/b.go: imports golang.org/x/sys/unix"},
+		"unsafe in another file":     {"low/b.go", "package low\nimport _ \"unsafe\"\n", "low/b.go: imports unsafe"},
+		"unsafe in another package":  {"high/b_unsafe.go", "package high\nimport _ \"unsafe\"\n", "high/b_unsafe.go: imports unsafe"},
+		"unsafe in a test":           {"high/b_test.go", "package high\nimport _ \"unsafe\"\n", "high/b_test.go: imports unsafe"},
+		"cgo":                        {"high/b.go", "package high\nimport \"C\"\n", "imports C"},
+		"test helper in a program":   {"high/b.go", "package high\nimport _ \"" + module + "/help\"\n", "imports help, which is for tests"},
+		"dependency of a module":     {"nested/cmd/b.go", "package main\nimport _ \"example.com/other\"\n", "nested/cmd/b.go: imports example.com/other"},
+		"prefix that is another one": {"nested/cmd/b.go", "package main\nimport _ \"example.com/allowed2\"\n", "imports example.com/allowed2"},
+		"package without a row":      {"more/a.go", "// Package more is more.\npackage more\n", "more: no row"},
+		"row without a package":      {"help/a.go", "", "help: a row, but no package"},
+		"drawer":                     {"high/util/a.go", "// Package util is a drawer.\npackage util\n", "high/util: says nothing"},
+		"no package comment":         {"high/a.go", "package high\n", "high: no package comment"},
+		"undocumented function":      {"high/b.go", "package high\nfunc F() {}\n", "high/b.go: F has no doc comment"},
+		"undocumented method":        {"high/b.go", "package high\n// T is.\ntype T int\nfunc (T) M() {}\n", "high/b.go: M has no doc comment"},
+		"undocumented type":          {"high/b.go", "package high\ntype T int\n", "high/b.go: T has no doc comment"},
+		"undocumented constant":      {"high/b.go", "package high\nconst (\n\tA = 1 // one\n\tB = 2\n)\n", "high/b.go: B has no doc comment"},
+		"undocumented field":         {"high/b.go", "package high\n// T is.\ntype T struct {\n\tA int // a\n\tB int\n}\n", "high/b.go: T.B has no doc comment"},
+		"no example":                 {"high/example_test.go", "package high_test\nfunc Example() {\n}", "high: no Example that runs"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := map[string]string{}
+			for path, text := range good {
+				files[path] = text
+			}
+			if tc.path != "" {
+				files[tc.path] = tc.text
+			}
+			for path, text := range files {
+				if text == "" {
+					continue
+				}
+				file := filepath.Join(dir, path)
+				if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			problems := check(t, dir, rows)
+			if tc.want == "" {
+				if len(problems) > 0 {
+					t.Errorf("problems in a good tree: %q", problems)
+				}
+				return
+			}
+			if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, tc.want) }) {
+				t.Errorf("got %q; want %q", problems, tc.want)
+			}
+		})
+	}
+}
+
+// check holds the tree below root against rows and returns what is wrong.
+func check(t *testing.T, root string, rows []row) (problems []string) {
+	t.Helper()
+	report := func(where, format string, args ...any) {
+		problems = append(problems, where+": "+fmt.Sprintf(format, args...))
+	}
+	byDir := map[string]row{}
+	for _, r := range rows {
+		byDir[r.dir] = r
+	}
+	fset := token.NewFileSet()
+	packages := map[string]map[string]*ast.File{} // dir → file name → file
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && file != root && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
+			return filepath.SkipDir
+		}
+		if d.IsDir() || filepath.Ext(name) != ".go" {
+			return nil
+		}
+		rel, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(fset, file, nil, parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(filepath.Dir(rel))
+		if packages[dir] == nil {
+			packages[dir] = map[string]*ast.File{}
+		}
+		packages[dir][name] = f
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for dir, files := range packages {
+		if base := path.Base(dir); slices.Contains([]string{"util", "utils", "common", "types", "helpers", "misc"}, base) {
+			report(dir, "says nothing about what it is")
+		}
+		self, ok := byDir[dir]
+		if !ok {
+			report(dir, "no row in the policy")
+			continue
+		}
+		documented, example, onlyTests := false, false, true
+		for name, f := range files {
+			where := path.Join(dir, name)
+			test := strings.HasSuffix(name, "_test.go")
+			for _, spec := range f.Imports {
+				imported, err := strconv.Unquote(spec.Path.Value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if why := refused(self, byDir, name, imported, test); why != "" {
+					report(where, "imports %s", why)
+				}
+			}
+			if test {
+				example = example || runs(f)
+				continue
+			}
+			onlyTests = false
+			documented = documented || f.Doc.Text() != ""
+			undocumented(f, !strings.Contains("/"+dir+"/", "/internal/") && !self.testing, func(name string) {
+				report(where, "%s has no doc comment", name)
+			})
+		}
+		if onlyTests {
+			continue
+		}
+		if !documented {
+			report(dir, "no package comment")
+		}
+		for name, f := range files {
+			library := f.Name.Name != "main" && !strings.HasSuffix(name, "_test.go")
+			if library && !self.testing && !strings.Contains("/"+dir+"/", "/internal/") && !example {
+				report(dir, "no Example that runs")
+				break
+			}
+		}
+	}
+	for dir := range byDir {
+		if packages[dir] == nil {
+			report(dir, "a row, but no package")
+		}
+	}
+	slices.Sort(problems)
+	return problems
+}
+
+// refused returns what is wrong with a file's import; "" if nothing is.
+func refused(self row, byDir map[string]row, file, imported string, test bool) string {
+	switch imported {
+	case "unsafe":
+		if !self.unsafe || !strings.HasSuffix(file, "_unsafe.go") {
+			return "unsafe: only *_unsafe.go files of packages whose row says so may"
+		}
+		return ""
+	case "C":
+		return "C: there is no cgo here"
+	}
+	if rel, ours := strings.CutPrefix(imported, module+"/"); ours || imported == module {
+		if !ours {
+			rel = "."
+		}
+		other, ok := byDir[rel]
+		switch {
+		case !ok:
+			return rel + ", which has no row"
+		case rel == self.dir:
+			return "" // an external test of its own package
+		case test:
+			return "" // tests may reach for anything of ours
+		case other.testing && !self.testing:
+			return rel + ", which is for tests"
+		case other.layer >= self.layer:
+			return fmt.Sprintf("%s: layer %d from layer %d", rel, other.layer, self.layer)
+		}
+		return ""
+	}
+	if first, _, _ := strings.Cut(imported, "/"); !strings.Contains(first, ".") {
+		return "" // the standard library
+	}
+	for _, allowed := range self.external {
+		if imported == allowed || strings.HasPrefix(imported, allowed+"/") {
+			return ""
+		}
+	}
+	return imported + ", which its row does not allow"
+}
+
+// runs reports whether the file has an Example with an Output comment: only
+// these are run.
+func runs(f *ast.File) bool {
+	for _, decl := range f.Decls {
+		fn, ok := decl.(*ast.FuncDecl)
+		if !ok || !strings.HasPrefix(fn.Name.Name, "Example") || fn.Body == nil {
+			continue
+		}
+		for _, c := range f.Comments {
+			if c.Pos() > fn.Body.Lbrace && c.End() < fn.Body.Rbrace && strings.HasPrefix(strings.ToLower(c.Text()), "output:") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// undocumented calls report for every exported declaration without a comment,
+// and with fields for every such field of an exported struct too.
+func undocumented(f *ast.File, fields bool, report func(name string)) {
+	for _, decl := range f.Decls {
+		switch d := decl.(type) {
+		case *ast.FuncDecl:
+			exported := d.Name.IsExported()
+			if d.Recv != nil {
+				exported = exported && ast.IsExported(receiver(d.Recv.List[0].Type))
+				if slices.Contains([]string{"Error", "Unwrap", "String", "Set", "Type", "Read", "Write"}, d.Name.Name) {
+					exported = false // the interface documents it
+				}
+			}
+			if exported && d.Doc.Text() == "" {
+				report(d.Name.Name)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch s := spec.(type) {
+				case *ast.TypeSpec:
+					if !s.Name.IsExported() {
+						continue
+					}
+					if s.Doc.Text() == "" && d.Doc.Text() == "" {
+						report(s.Name.Name)
+					}
+					st, ok := s.Type.(*ast.StructType)
+					if !ok || !fields {
+						continue
+					}
+					for _, field := range st.Fields.List {
+						for _, name := range field.Names {
+							if name.IsExported() && field.Doc.Text() == "" && field.Comment.Text() == "" {
+								report(s.Name.Name + "." + name.Name)
+							}
+						}
+					}
+				case *ast.ValueSpec:
+					for _, name := range s.Names {
+						// A group of bare values, as of a kernel's flags, has its
+						// comment above it.
+						grouped := d.Doc.Text() != "" && !fields
+						if name.IsExported() && s.Doc.Text() == "" && s.Comment.Text() == "" && !grouped && (len(d.Specs) > 1 || d.Doc.Text() == "") {
+							report(name.Name)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func receiver(e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.StarExpr:
+		return receiver(e.X)
+	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.Ident:
+		return e.Name
+	}
+	return ""
+}
