@@ -1,0 +1,69 @@
+package memlane_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// Every row of docs/SEED.md names a test, and every test that it names exists.
+func TestSeedRowsNameTheirTests(t *testing.T) {
+	tests := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, name := range declared.FindAllSubmatch(text, -1) {
+			tests[string(name[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("docs/SEED.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, "|"); len(cells) > 5 && regexp.MustCompile(`^ \d+ $`).MatchString(cells[1]) {
+			rows++
+			if !strings.Contains(cells[4], "`Test") {
+				t.Errorf("row%sis shown by no test", cells[1])
+			}
+		}
+		for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(line, -1) {
+			if !tests[name[1]] {
+				t.Errorf("%s is named and does not exist", name[1])
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("%d rows; the table is not read as it is written", rows)
+	}
+}
+
+// The first code of the README is the code of examples/seed, which tests run.
+func TestReadmeShowsTheExamples(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"server", "client"} {
+		source, err := os.ReadFile(filepath.Join("examples/seed", name, "main.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The README leaves out what every program has: package and imports.
+		_, body, ok := strings.Cut(string(source), "func main() {")
+		if !ok || !strings.Contains(string(readme), "```go\nfunc main() {"+body+"```") {
+			t.Errorf("README.md does not show examples/seed/%s as it is", name)
+		}
+	}
+}
