@@ -17,11 +17,12 @@ import (
 
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
-		"peer":   peer,
-		"fault":  faultWithoutGuard,
-		"noexec": mapExecOnNoexec,
-		"lock":   lockTooMuch,
-		"full":   storeIntoFullTmpfs,
+		"peer":    peer,
+		"fault":   faultWithoutGuard,
+		"noexec":  mapExecOnNoexec,
+		"lock":    lockTooMuch,
+		"reserve": reserveTooMuch,
+		"full":    storeIntoFullTmpfs,
 	})
 }
 

@@ -142,6 +142,7 @@ type Mapping struct {
 	data   []byte     // the part of pages that was asked for
 	users  int        // calls and views that need the pages to stay
 	closed bool
+	pinned bool // by Pin: the kernel will not unmap it
 }
 
 // Map maps length bytes of the file. The file may be closed afterwards: the
@@ -416,6 +417,9 @@ func (m *Mapping) leave() {
 func (m *Mapping) unmap() error {
 	pages := m.pages
 	m.pages, m.data = nil, nil
+	if m.pinned {
+		return nil
+	}
 	if err := sys.Munmap(pages); err != nil {
 		return &Error{"unmap", m.name, err, ""}
 	}
@@ -440,6 +444,24 @@ func (m *Mapping) Close() error {
 		return nil
 	}
 	return m.unmap()
+}
+
+// Pin has the kernel refuse, until the process ends, to unmap the mapping, move
+// it or change its protection (mseal, Linux 6.10): a stray call elsewhere in the
+// program then cannot take it away. Close afterwards ends the use of the mapping
+// and leaves the memory mapped. Where the kernel cannot, the error matches
+// errors.ErrUnsupported and nothing has changed.
+func (m *Mapping) Pin() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return &Error{"pin", m.name, ErrClosed, "pin it before Close"}
+	}
+	if err := sys.Mseal(m.pages); err != nil {
+		return &Error{"pin", m.name, err, "go on without: it guards against mistakes of this program only"}
+	}
+	m.pinned = true
+	return nil
 }
 
 // Bytes returns the mapped bytes themselves, not a copy; nil after Close. The

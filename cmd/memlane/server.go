@@ -111,7 +111,7 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 	if !st.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file, and only those can be shared (choose another --file)", path)
 	}
-	if err := reserve(f, size); err != nil {
+	if err := mmap.Reserve(f, size); err != nil {
 		return nil, err
 	}
 	m, err := mmap.Map(f, int(max(size, st.Size())), mmap.Read|mmap.Write, mmap.Shared, nil)
@@ -127,36 +127,6 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// reserve makes the file at least size bytes long and allocates them all: a
-// file that only has its size set is full of holes, and a store into a hole for
-// which there is no room is SIGBUS.
-func reserve(f *os.File, size int64) error {
-	err := syscall.Fallocate(int(f.Fd()), 0, 0, size)
-	for errors.Is(err, syscall.EINTR) {
-		err = syscall.Fallocate(int(f.Fd()), 0, 0, size)
-	}
-	switch {
-	case errors.Is(err, syscall.EOPNOTSUPP): // some network file systems
-		st, err := f.Stat()
-		if err != nil || st.Size() >= size {
-			return err
-		}
-		return f.Truncate(size)
-	case errors.Is(err, syscall.ENOSPC):
-		have := "unknown"
-		var fsys syscall.Statfs_t
-		if syscall.Fstatfs(int(f.Fd()), &fsys) == nil {
-			have = fmt.Sprint(int64(fsys.Bavail) * fsys.Bsize)
-		}
-		return fmt.Errorf("%s: no room: %d bytes needed, %s free on its file system: %w (make room, use less --size, or another --file)", f.Name(), size, have, err)
-	case errors.Is(err, syscall.EFBIG):
-		return fmt.Errorf("%s: %d bytes are more than a file can have there: %w (use less --size)", f.Name(), size, err)
-	case err != nil:
-		return fmt.Errorf("%s: reserve %d bytes: %w", f.Name(), size, err)
-	}
-	return nil
 }
 
 // readInput reads the file, or standard input for "-". With a limit of 0 or

@@ -51,6 +51,16 @@ func Munmap(b []byte) error {
 	return nil
 }
 
+// Mseal is mseal(2) on whole pages, ENOSYS before Linux 6.10: from then on they
+// cannot be unmapped, moved or protected otherwise.
+func Mseal(b []byte) error {
+	_, _, errno := unix.Syscall(unix.SYS_MSEAL, address(b), uintptr(len(b)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
 // PopulatePage is madvise(2) with [MadvPopulateRead] or [MadvPopulateWrite] on
 // the one page of pageSize bytes that holds addr, mapped or not: what the
 // kernel answers tells why an access there faulted.

@@ -13,6 +13,7 @@
 package sys
 
 import (
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -112,9 +113,14 @@ func Fstat(fd int) (Stat, error) {
 // FS is what the packages above ask about the file system under a descriptor.
 type FS struct {
 	BlockSize int64 // of a hugetlbfs: the size of its pages
+	Free      int64 // bytes that an ordinary user can still allocate
 	HugeTLB   bool  // it is a hugetlbfs
 	NoExec    bool  // it is mounted noexec
 }
+
+// FDPath returns the path under which this process can open the file of fd once
+// more, whatever has become of its name.
+func FDPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // Fstatfs is fstatfs(2).
 func Fstatfs(fd int) (FS, error) {
@@ -124,6 +130,7 @@ func Fstatfs(fd int) (FS, error) {
 	}
 	return FS{
 		BlockSize: int64(st.Bsize),
+		Free:      int64(st.Bavail) * int64(st.Bsize),
 		HugeTLB:   int64(st.Type) == unix.HUGETLBFS_MAGIC,
 		NoExec:    int64(st.Flags)&unix.ST_NOEXEC != 0,
 	}, nil
