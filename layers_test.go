@@ -33,6 +33,7 @@ type row struct {
 var policy = []row{
 	{dir: "internal/sys", layer: 0, unsafe: true, external: []string{"golang.org/x/sys/unix"}},
 	{dir: "mmap", layer: 1, unsafe: true},
+	{dir: "segment", layer: 2},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},
 	{dir: "cmd/memlane/internal/demo", layer: 8, external: []string{"github.com/dustin/go-humanize"}},

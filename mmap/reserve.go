@@ -3,7 +3,11 @@ package mmap
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -43,7 +47,9 @@ const reserveStep = 256 << 20
 // file whose size was only set, with Truncate, consists of holes, and touching a
 // hole for which there is no room is SIGBUS; after Reserve there are none. If
 // there is no room it returns a [*SpaceError] and the file has the size it had.
-// It never makes a file shorter.
+// It never makes a file shorter. Where the file is memory (a tmpfs, a memfd),
+// more than the machine or the control group still has is refused before any is
+// taken, because taking it would have the kernel kill a program.
 //
 // On a file system that cannot allocate in advance (some network ones), Reserve
 // sets the size only.
@@ -77,6 +83,13 @@ func reserve(fd int, name string, size int64) error {
 	if limit, err := sys.FileSizeLimit(); err == nil && size > st.Size && uint64(size) > limit {
 		return &SpaceError{name, size, int64(limit), syscall.EFBIG}
 	}
+	// Ask before taking: allocating step by step until nothing is left would
+	// hurt every other program, and running out of memory gets one killed.
+	if need := size - st.Blocks*512; need > 0 {
+		if have := free(fd); have >= 0 && need > have {
+			return &SpaceError{name, size, have, syscall.ENOSPC}
+		}
+	}
 	err = nil
 	for at := int64(0); at < size && err == nil; {
 		n := min(size-at, reserveStep)
@@ -97,17 +110,10 @@ func reserve(fd int, name string, size int64) error {
 	if err == nil {
 		return nil
 	}
-	have := int64(-1)
-	if fsys, fsErr := sys.Fstatfs(fd); fsErr == nil {
-		have = fsys.Free
-	}
 	if now, statErr := sys.Fstat(fd); statErr == nil && now.Size > st.Size {
-		if truncErr := sys.Ftruncate(fd, st.Size); truncErr == nil {
-			if fsys, fsErr := sys.Fstatfs(fd); fsErr == nil {
-				have = fsys.Free
-			}
-		}
+		sys.Ftruncate(fd, st.Size) // give back what was got
 	}
+	have := free(fd)
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
 		return &SpaceError{name, size, have, err}
@@ -119,4 +125,77 @@ func reserve(fd int, name string, size int64) error {
 		return &Error{"reserve", name, err, "only regular files and memory files can be reserved"}
 	}
 	return &Error{"reserve", name, err, ""}
+}
+
+// free returns how many bytes can still be allocated in the file system of fd,
+// or -1. Files of a tmpfs, and memfds, are memory too: there the machine's and
+// the control group's limits count beside the file system's own.
+func free(fd int) int64 {
+	fsys, err := sys.Fstatfs(fd)
+	if err != nil || fsys.HugeTLB {
+		return -1 // a pool of huge pages answers for itself
+	}
+	have := int64(math.MaxInt64)
+	if fsys.Size > 0 {
+		have = fsys.Free
+	}
+	if fsys.Memory {
+		have = min(have, freeMemory(), freeInGroup())
+	}
+	if have == math.MaxInt64 {
+		return -1
+	}
+	return have
+}
+
+// freeMemory returns what /proc/meminfo says can still be had without killing
+// anybody, swap included; math.MaxInt64 if it says nothing.
+func freeMemory() int64 {
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return math.MaxInt64
+	}
+	var available, swap int64 = -1, 0 // kB
+	for line := range strings.Lines(string(text)) {
+		fmt.Sscanf(line, "MemAvailable: %d kB", &available)
+		fmt.Sscanf(line, "SwapFree: %d kB", &swap)
+	}
+	if available < 0 {
+		return math.MaxInt64
+	}
+	return (available + swap) << 10
+}
+
+// freeInGroup returns what the memory limit of the process's control group
+// leaves, as a container sees it; math.MaxInt64 where there is no limit. What
+// the group has in its page cache counts as free.
+func freeInGroup() int64 {
+	for _, group := range []struct{ limit, usage, stat, cache string }{
+		{"memory.max", "memory.current", "memory.stat", "file "},
+		{"memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_cache "},
+	} {
+		limit, ok := readNumber(group.limit)
+		usage, ok2 := readNumber(group.usage)
+		if !ok || !ok2 {
+			continue
+		}
+		cache, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup", group.stat))
+		var cached, shmem int64
+		for line := range strings.Lines(string(cache)) {
+			fmt.Sscanf(line, group.cache+"%d", &cached)
+			fmt.Sscanf(strings.TrimPrefix(line, "total_"), "shmem %d", &shmem) // in the cache, but it cannot be dropped
+		}
+		return max(0, limit-usage+max(0, cached-shmem))
+	}
+	return math.MaxInt64
+}
+
+// readNumber reads a file of the control group; false for "max" too.
+func readNumber(name string) (int64, bool) {
+	text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", name))
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return n, err == nil
 }

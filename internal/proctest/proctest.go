@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +31,14 @@ const helperVariable = "MEMLANE_TEST_HELPER"
 // A Helper is what a helper process runs. What it returns is its exit: nil is
 // status 0, an error is printed to standard error and is status 1.
 type Helper func(args []string) error
+
+func init() {
+	// A helper runs on the process's first thread, the one that a tracer which
+	// knows only the process's id attaches to.
+	if os.Getenv(helperVariable) != "" {
+		runtime.LockOSThread()
+	}
+}
 
 // Main runs the helper that the environment names, or the tests. Call it from
 // TestMain.
@@ -228,4 +237,14 @@ func KilledBy(err error) syscall.Signal {
 		return ws.Signal()
 	}
 	return 0
+}
+
+// CloseInput ends the helper's input.
+func (p *Process) CloseInput() { p.stdin.Close() }
+
+// Reaped says that the test has waited for the process itself, as a tracer must.
+func (p *Process) Reaped() {
+	p.waited = true
+	p.stdin.Close()
+	p.cmd.Process.Release()
 }

@@ -13,7 +13,8 @@ const (
 	OPath     = unix.O_PATH
 	OTmpfile  = unix.O_TMPFILE
 	ONoFollow = unix.O_NOFOLLOW
-	OCloexec  = unix.O_CLOEXEC
+
+	AtCwd = unix.AT_FDCWD // for a folder's descriptor: the working folder
 )
 
 // Seals of memfds, fcntl(2).
@@ -126,3 +127,6 @@ func FileTimes(fd int) (Times, error) {
 	}
 	return t, nil
 }
+
+// Dev is the number that [Stat] gives for a device.
+func Dev(major, minor uint32) uint64 { return unix.Mkdev(major, minor) }

@@ -113,8 +113,10 @@ func Fstat(fd int) (Stat, error) {
 // FS is what the packages above ask about the file system under a descriptor.
 type FS struct {
 	BlockSize int64 // of a hugetlbfs: the size of its pages
-	Free      int64 // bytes that an ordinary user can still allocate
+	Size      int64 // bytes in all; 0: the file system has no limit of its own
+	Free      int64 // bytes that an ordinary user can still allocate, if Size is not 0
 	HugeTLB   bool  // it is a hugetlbfs
+	Memory    bool  // it is a tmpfs, or what memfds lie in: its files are memory
 	NoExec    bool  // it is mounted noexec
 }
 
@@ -130,7 +132,9 @@ func Fstatfs(fd int) (FS, error) {
 	}
 	return FS{
 		BlockSize: int64(st.Bsize),
+		Size:      int64(st.Blocks) * int64(st.Bsize),
 		Free:      int64(st.Bavail) * int64(st.Bsize),
+		Memory:    int64(st.Type) == unix.TMPFS_MAGIC,
 		HugeTLB:   int64(st.Type) == unix.HUGETLBFS_MAGIC,
 		NoExec:    int64(st.Flags)&unix.ST_NOEXEC != 0,
 	}, nil
