@@ -20,15 +20,15 @@ import (
 
 // Info is what can be known about a named segment without mapping it.
 type Info struct {
-	Name     string
-	Path     string
-	Size     int64 // bytes
-	InUse    int64 // bytes of memory or disk that it occupies; less than Size if it has holes
-	Mode     fs.FileMode
-	UID, GID int
-	Created  time.Time // zero where the file system keeps no such time
-	Modified time.Time // by write calls; stores through a mapping need not show
-	Users    []User    // processes that have it mapped, of those that may be looked at
+	Name     string      // in its folder
+	Path     string      // of its file
+	Size     int64       // bytes
+	InUse    int64       // bytes of memory or disk that it occupies; less than Size if it has holes
+	Mode     fs.FileMode // permissions, and the type of what is not a regular file
+	UID, GID int         // its owner
+	Created  time.Time   // zero where the file system keeps no such time
+	Modified time.Time   // by write calls; stores through a mapping need not show
+	Users    []User      // processes that have it mapped, of those that may be looked at
 	// Hidden is how many processes could not be looked at, because they are
 	// another user's.
 	Hidden int

@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/memlane/memlane/cmd/memlane/internal/demo"
+	"github.com/memlane/memlane/segment"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -29,7 +30,7 @@ the beginning is moved. The memory lies in the private folder ($MEMLANE_DIR or
 			if err != nil {
 				return err
 			}
-			folder, err := privateFolder()
+			folder, err := segment.DefaultFolder()
 			if err != nil {
 				return err
 			}

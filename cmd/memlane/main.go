@@ -7,6 +7,7 @@
 //	1    failed; the message says at what, and what to do
 //	2    used wrongly: a flag or argument that does not exist or makes no sense
 //	3    not there: the file, or who should have made it
+//	4    there already: the name is taken
 //	5    the memory went away while it was used: its file was cut short
 //	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 package main
@@ -29,6 +30,7 @@ const exitCodes = `Exit codes:
   1    failed; the message says at what, and what to do
   2    used wrongly: a flag or argument that does not exist or makes no sense
   3    not there: the file, or who should have made it
+  4    there already: the name is taken
   5    the memory went away while it was used: its file was cut short
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 `
@@ -79,6 +81,8 @@ func run() int {
 		return 2
 	case errors.Is(err, mmap.ErrFault):
 		return 5
+	case errors.Is(err, fs.ErrExist):
+		return 4
 	case errors.Is(err, fs.ErrNotExist):
 		return 3
 	}
@@ -121,6 +125,6 @@ Begin with "memlane demo". The simplest use is "memlane server", then
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newServer(), newClient(), newDemo(), newDemoPeer())
+	root.AddCommand(newServer(), newClient(), newSegment(), newDemo(), newDemoPeer())
 	return root
 }

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/dustin/go-humanize"
 	"github.com/memlane/memlane/mmap"
+	"github.com/memlane/memlane/segment"
 	"github.com/spf13/cobra"
 )
 
@@ -94,6 +96,16 @@ being written.`,
 	cmd.Flags().BoolVar(&hold, "hold", false, "stay and keep the file mapped until Ctrl-C")
 	cmd.MarkFlagsMutuallyExclusive("message", "from")
 	return cmd
+}
+
+// seedFile returns the file that server and client meet at if no --file says
+// otherwise.
+func seedFile() (string, error) {
+	dir, err := segment.DefaultFolder()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "seed"), nil
 }
 
 // serve does the seed's four steps: open, size, map, write. The mapping is the
