@@ -1,5 +1,7 @@
 # make test        everything that runs in minutes, as any user
 # make test-root   what only root may do: huge page pools, mount options, sysctls
+# make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
+# make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere
 SHELL := /bin/bash -o pipefail
@@ -8,7 +10,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test
 PACKAGES := ./... ./cmd/memlane/... ./test/...
 
-.PHONY: all test test-root build lint rename
+.PHONY: all build test test-root test-arm64 prove-msync lint rename
 
 all: build
 
@@ -23,12 +25,20 @@ test:
 	go build -o bin/report ./test/report
 	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES); } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
+		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
+		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
 test-root:
 	@[ "$$(id -u)" = 0 ] || { echo "make test-root needs root" >&2; exit 1; }
 	go build -o bin/report ./test/report
 	CGO_ENABLED=0 go test -count=1 -json -tags root -run '^TestRoot' $(PACKAGES) | bin/report
+
+# qemu-user (package qemu-user) does not emulate what is left out: the address in
+# SIGBUS, MADV_POPULATE_*, MAP_FIXED_NOREPLACE, exec of the test binary itself.
+ARM64_TESTS := ^(TestAnyOffset|TestReaderAtWriterAt|TestTypedViews.*|TestRanges|TestMappingOutlives.*|TestTruncateGives.*|TestFileKeeps.*|TestExactlyOneOfAsync.*|TestGrowDoesNot.*|TestViewHolds.*|TestCloseAmongCalls|TestReserve|TestWrongInput|TestDefaultFolder|TestAttach.*|TestReceiveIn.*|TestReceiveEnds.*|TestOwnerGone.*|TestSealsAre.*)$$
+test-arm64:
+	GOARCH=arm64 CGO_ENABLED=0 go test -count=1 -exec qemu-aarch64 -run '$(ARM64_TESTS)' -skip '/populate' ./mmap ./segment
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }

@@ -3,6 +3,7 @@ package test
 import (
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -50,6 +51,19 @@ func waitForPeersToEnd(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("peers still run: %v", running)
 		}
+	}
+}
+
+// readUntil reads until the text has come.
+func readUntil(t *testing.T, r io.Reader, text string) {
+	t.Helper()
+	b := make([]byte, 4096)
+	for seen := ""; !strings.Contains(seen, text); {
+		n, err := r.Read(b)
+		if err != nil {
+			t.Fatalf("no %q in %q: %v", text, seen, err)
+		}
+		seen += string(b[:n])
 	}
 }
 
@@ -138,17 +152,10 @@ func TestDemoEndsCleanly(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			b := make([]byte, 4096)
-			for text := ""; !strings.Contains(text, "2. Raw memory"); {
-				n, err := stdout.Read(b)
-				if err != nil {
-					t.Fatal(err)
-				}
-				text += string(b[:n])
-			}
+			readUntil(t, stdout, "2. Raw memory")
 			syscall.Kill(-cmd.Process.Pid, tc.signal)
-			for err == nil {
-				_, err = stdout.Read(b)
+			if _, err := io.Copy(io.Discard, stdout); err != nil {
+				t.Error(err)
 			}
 			cmd.Wait()
 			if code := cmd.ProcessState.ExitCode(); code != tc.code {
@@ -166,14 +173,7 @@ func TestDemoEndsCleanly(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		b := make([]byte, 4096)
-		for text := ""; !strings.Contains(text, "2. Raw memory"); {
-			n, err := stdout.Read(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			text += string(b[:n])
-		}
+		readUntil(t, stdout, "2. Raw memory")
 		cmd.Process.Kill()
 		cmd.Wait()
 		waitForPeersToEnd(t)
