@@ -1,0 +1,371 @@
+package wait
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/mmap"
+)
+
+var background = context.Background()
+
+func TestMain(m *testing.M) {
+	proctest.Main(m, map[string]proctest.Helper{
+		"pong":   pong,
+		"sleep":  sleep,
+		"thieve": thieve,
+	})
+}
+
+// words maps the file's first n words.
+func words(path string, n int, prot mmap.Prot) ([]atomic.Uint32, error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	m, err := mmap.Map(f, 4096, prot, mmap.Shared, nil)
+	if err != nil {
+		return nil, err
+	}
+	return mmap.SliceOf[atomic.Uint32](m, 0, n)
+}
+
+func sharedWords(t testing.TB, n int) (path string, list []atomic.Uint32) {
+	t.Helper()
+	path = t.TempDir() + "/words"
+	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := words(path, n, mmap.Read|mmap.Write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, list
+}
+
+// until parks until the word is want.
+func until(ctx context.Context, word *atomic.Uint32, want uint32) error {
+	for seen := word.Load(); seen != want; seen = word.Load() {
+		if err := Park(ctx, word, seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+const rounds = 3000
+
+// pong answers each number in word 0 with the same in word 1.
+func pong(args []string) error {
+	w, err := words(args[0], 2, mmap.Read|mmap.Write)
+	if err != nil {
+		return err
+	}
+	for i := range uint32(rounds) {
+		if err := until(background, &w[0], i+1); err != nil {
+			return err
+		}
+		w[1].Store(i + 1)
+		Wake(&w[1], All)
+	}
+	fmt.Println(Rechecked.Load())
+	return nil
+}
+
+// Two processes hand a number to and fro, both asleep in between, and none of
+// the wakes is lost: a lost one would show as a sleep that Recheck ended.
+func TestTwoProcessesWakeEachOther(t *testing.T) {
+	for name, ctx := range contexts(t) {
+		t.Run(name, func(t *testing.T) {
+			path, w := sharedWords(t, 2)
+			p := proctest.Start(t, nil, "pong", path)
+			before := Rechecked.Load()
+			for i := range uint32(rounds) {
+				w[0].Store(i + 1)
+				Wake(&w[0], All)
+				if err := until(ctx, &w[1], i+1); err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					before = Rechecked.Load() // the other had to start first
+				}
+			}
+			theirs, err := strconv.Atoi(p.Line())
+			if err != nil {
+				t.Fatal(err)
+			}
+			// A machine that stops for a second can cause one too; a wake that
+			// is lost now and then in so many rounds causes many.
+			if lost := int(Rechecked.Load()-before) + theirs; lost > 2 {
+				t.Errorf("%d sleeps were ended by the clock and not by a wake", lost)
+			}
+		})
+	}
+}
+
+// contexts are one that never ends, and one that could.
+func contexts(t testing.TB) map[string]context.Context {
+	ctx, cancel := context.WithCancel(background)
+	t.Cleanup(cancel)
+	return map[string]context.Context{"background": background, "cancellable": ctx}
+}
+
+// withoutThreads has all waiters share threads while a test runs.
+func withoutThreads(t testing.TB) {
+	direct.Add(directMax)
+	t.Cleanup(func() { direct.Add(-directMax) })
+}
+
+func TestSharedThreadsWakeToo(t *testing.T) {
+	withoutThreads(t)
+	path, w := sharedWords(t, 2)
+	p := proctest.Start(t, nil, "pong", path)
+	for i := range uint32(rounds) {
+		w[0].Store(i + 1)
+		Wake(&w[0], All)
+		if err := until(background, &w[1], i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Line()
+}
+
+func TestParkLooksBeforeItSleeps(t *testing.T) {
+	var word atomic.Uint32
+	before := Rechecked.Load()
+	for range 1000 {
+		if err := Park(background, &word, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := Rechecked.Load() - before; n > 0 {
+		t.Errorf("slept %d times on a word that is another", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { Park(background, &word, 1) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	for _, way := range []string{"own thread", "shared thread"} {
+		t.Run(way, func(t *testing.T) {
+			if way == "shared thread" {
+				withoutThreads(t)
+			}
+			var word atomic.Uint32
+			reason := errors.New("changed my mind")
+			for range 200 {
+				ctx, cancel := context.WithCancelCause(background)
+				done := make(chan error)
+				go func() { done <- until(ctx, &word, 1) }()
+				go cancel(reason)
+				if err := <-done; err != reason {
+					t.Fatalf("got %v", err)
+				}
+				if err := Park(ctx, &word, 0); err != reason {
+					t.Fatalf("parked with a context that has ended: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// A waiter that is cancelled when it has just been woken does not keep the wake
+// from the other.
+func TestCancelPassesTheWakeOn(t *testing.T) {
+	for _, way := range []string{"own thread", "shared thread"} {
+		t.Run(way, func(t *testing.T) {
+			if way == "shared thread" {
+				withoutThreads(t)
+			}
+			before := Rechecked.Load()
+			for range 300 {
+				var word atomic.Uint32
+				ctx, cancel := context.WithCancel(background)
+				var wg sync.WaitGroup
+				wg.Go(func() { until(ctx, &word, 1) })
+				wg.Go(func() { until(background, &word, 1) })
+				runtime.Gosched()
+				word.Store(1)
+				Wake(&word, 1)
+				cancel()
+				// One wake for two: who gets it and leaves, in either way, must
+				// tell the other.
+				wg.Go(func() { Wake(&word, 1) })
+				wg.Wait()
+			}
+			if n := Rechecked.Load() - before; n > 2 {
+				t.Errorf("%d sleeps were ended by the clock", n)
+			}
+		})
+	}
+}
+
+func threads(t testing.TB) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		var n int
+		if _, err := fmt.Sscanf(line, "Threads: %d", &n); err == nil {
+			return n
+		}
+	}
+	t.Fatal("no thread count")
+	return 0
+}
+
+// 10,000 goroutines that wait on 10,000 words are at most 200 threads; each is
+// reached by its own word, and nothing remains of it afterwards.
+func TestTenThousandWaiters(t *testing.T) {
+	const n = 10_000
+	list := make([]atomic.Uint32, n)
+	var woken atomic.Int32
+	var wg sync.WaitGroup
+	for i := range list {
+		wg.Go(func() {
+			if err := until(background, &list[i], 1); err != nil {
+				t.Error(err)
+			}
+			woken.Add(1)
+		})
+	}
+	for waiting() < n {
+		runtime.Gosched()
+	}
+	if got := threads(t); got > 200 {
+		t.Errorf("%d threads", got)
+	}
+	for i := range list {
+		list[i].Store(1)
+		Wake(&list[i], All)
+	}
+	wg.Wait()
+	if woken.Load() != n {
+		t.Errorf("%d of %d were woken", woken.Load(), n)
+	}
+	for remaining() > 0 {
+		runtime.Gosched()
+	}
+}
+
+// waiting returns how many goroutines are parked or about to be.
+func waiting() int {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	sum := int(direct.Load())
+	for _, t := range shared.threads {
+		sum += len(t.waiters)
+	}
+	return sum
+}
+
+// remaining returns how many shared threads there are.
+func remaining() int {
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	return len(shared.threads)
+}
+
+// sleep waits in a process of its own until word 0 is 1.
+func sleep(args []string) error {
+	w, err := words(args[0], 1, mmap.Read)
+	if err != nil {
+		return err
+	}
+	fmt.Println("asleep soon")
+	if err := until(background, &w[0], 1); err != nil {
+		return err
+	}
+	fmt.Println("awake", Rechecked.Load() > 0)
+	return nil
+}
+
+// thieve moves those who sleep on word 0 to a word of its own, until it has got
+// one. It may read only.
+func thieve(args []string) error {
+	w, err := words(args[0], 1, mmap.Read)
+	if err != nil {
+		return err
+	}
+	m, err := mmap.MapAnonymous(4096, mmap.Read|mmap.Write, mmap.Private, nil)
+	if err != nil {
+		return err
+	}
+	mine, err := mmap.At[atomic.Uint32](m, 0)
+	if err != nil {
+		return err
+	}
+	for proctest.Requeue(&w[0], mine) == 0 {
+		runtime.Gosched()
+	}
+	fmt.Println("stolen")
+	return nil
+}
+
+// A sleeper whose wake a third process has stolen looks again by itself.
+func TestStolenWakeIsOnlyLate(t *testing.T) {
+	path, w := sharedWords(t, 1)
+	victim := proctest.Start(t, nil, "sleep", path)
+	victim.Line()
+	thief := proctest.Start(t, nil, "thieve", path)
+	thief.Line()
+	w[0].Store(1)
+	if n := Wake(&w[0], All); n != 0 {
+		t.Errorf("the wake found %d sleepers; it was to be stolen", n)
+	}
+	if got := victim.Line(); got != "awake true" {
+		t.Errorf("the victim says %q", got)
+	}
+}
+
+func TestParkOnUnmappedMemory(t *testing.T) {
+	m, err := mmap.MapAnonymous(4096, mmap.None, mmap.Private, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	word, err := mmap.At[atomic.Uint32](m, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parkErr *ParkError
+	if err := Park(background, word, 0); !errors.As(err, &parkErr) || !bytes.Contains([]byte(err.Error()), []byte("must be mapped")) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func BenchmarkHandOff(b *testing.B) {
+	for name, ctx := range contexts(b) {
+		b.Run(name, func(b *testing.B) {
+			var w [2]atomic.Uint32
+			go func() {
+				for i := range uint32(b.N) {
+					until(background, &w[0], i+1)
+					w[1].Store(i + 1)
+					Wake(&w[1], 1)
+				}
+			}()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range uint32(b.N) {
+				w[0].Store(i + 1)
+				Wake(&w[0], 1)
+				until(ctx, &w[1], i+1)
+			}
+		})
+	}
+}
