@@ -80,9 +80,10 @@ func (e *Error) Unwrap() error { return e.Err }
 // SIGBUS, when no page could be had, or SIGSEGV. It matches [ErrFault] and the
 // reason in Err with errors.Is.
 type FaultError struct {
+	Op     string  // "view", or "guard"
 	Object string  // the mapping's name; empty if [Guard] cannot know it
 	Addr   uintptr // the address that was touched
-	Offset int     // the same from the start of the mapping; -1 if not known
+	Offset int     // the same in bytes from the start of the mapping; -1 if not known
 	Err    error   // ErrNoBacking, ErrUnmapped, ErrProtected or the kernel's answer
 }
 
@@ -91,7 +92,16 @@ func (e *FaultError) Error() string {
 	if e.Object != "" {
 		where = fmt.Sprintf(" in %s at offset %d", e.Object, e.Offset)
 	}
-	return fmt.Sprintf("mmap: memory fault%s, address %#x: %v", where, e.Addr, e.Err)
+	fix := ""
+	switch {
+	case errors.Is(e.Err, ErrNoBacking):
+		fix = " (make the file as long as the mapping, or make room, and map it again)"
+	case errors.Is(e.Err, ErrProtected):
+		fix = " (map it with that protection, or Protect it)"
+	case errors.Is(e.Err, ErrUnmapped):
+		fix = " (do not keep slices past Close; use View)"
+	}
+	return fmt.Sprintf("mmap: %s: memory fault%s, address %#x: %v%s", e.Op, where, e.Addr, e.Err, fix)
 }
 
 // Unwrap returns ErrFault and the reason.

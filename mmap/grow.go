@@ -18,7 +18,8 @@ import (
 // moves, and every slice and typed view taken before is dead; if views or calls
 // are in flight then, Grow fails with ErrInUse and changes nothing. To be
 // independent of where it lies, take [Mapping.Bytes] again after Grow, or use
-// [Mapping.View].
+// [Mapping.View]. A private mapping of a file never moves. A Grow that fails
+// changes nothing.
 func (m *Mapping) Grow(length int) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -31,19 +32,32 @@ func (m *Mapping) Grow(length int) error {
 	case length > math.MaxInt-m.slack-m.pageSize:
 		return fail(fmt.Errorf("%w %d", ErrLength, length), "the address space is smaller than that")
 	}
-	old := len(m.pages)
 	size := roundUp(m.slack+length, m.pageSize)
 	pages := m.pages
-	if size > old {
-		var err error
-		pages, err = sys.Mremap(m.pages, size, 0)
-		if errors.Is(err, syscall.ENOMEM) {
-			if m.users > 0 {
-				return fail(fmt.Errorf("%w: the addresses behind it are taken, and it cannot move while %d views or calls use it", ErrInUse, m.users), "grow when they have ended")
-			}
-			pages, err = sys.Mremap(m.pages, size, sys.MremapMayMove)
+	if size > len(m.pages) {
+		if m.anonymous && m.sharing == Shared {
+			return fail(ErrBeyondEOF, "anonymous shared memory has the size that it began with: map a memfd")
 		}
+		var err error
+		if pages, err = m.extend(size, fail); err != nil {
+			return err
+		}
+	}
+	m.pages = pages
+	m.data = pages[m.slack : m.slack+length : m.slack+length]
+	return nil
+}
+
+// extend makes the kernel's mapping size bytes long and returns its pages. If it
+// fails, nothing has changed. The caller holds mu.
+func (m *Mapping) extend(size int, fail func(error, string) error) ([]byte, error) {
+	explain := func(err error) error {
 		switch {
+		case errors.Is(err, errNoPages):
+			return fail(fmt.Errorf("%w, or its file system has no room: %w", ErrBeyondEOF, err),
+				fmt.Sprintf("Truncate the file first to at least %d bytes from where the mapping's first page begins, or Reserve them", size))
+		case errors.Is(err, syscall.EPERM):
+			return fail(err, "it is pinned: map a new range")
 		case errors.Is(err, syscall.EFAULT):
 			return fail(err, "parts of it have different protections or advice: make them the same first")
 		case errors.Is(err, syscall.EINVAL):
@@ -51,28 +65,50 @@ func (m *Mapping) Grow(length int) error {
 			return fail(err, "the length is too large, or this kind of memory, such as reserved huge pages, cannot grow: map a new range")
 		case errors.Is(err, syscall.EAGAIN):
 			return fail(err, "it is locked in memory and would pass the limit: raise ulimit -l")
-		case err != nil:
-			return fail(err, "no address space or memory: grow less, or raise ulimit -v or the overcommit limit")
 		}
-		m.set(pages, len(m.data))
-		if err := m.probe(pages); err != nil {
-			// Shrinking keeps the address, so nothing that is valid dies.
-			if shrunk, shrinkErr := sys.Mremap(pages, old, 0); shrinkErr == nil {
-				m.set(shrunk, len(m.data))
+		return fail(err, "no address space or memory: grow less, or raise ulimit -v or the overcommit limit")
+	}
+	pages, err := sys.Mremap(m.pages, size, 0)
+	if err == nil {
+		if err = m.probe(pages); err != nil {
+			// Shrinking does not move, so nothing that is valid dies.
+			if _, shrinkErr := sys.Mremap(pages, len(m.pages), 0); shrinkErr != nil {
+				err = errors.Join(err, shrinkErr)
 			}
-			return fail(fmt.Errorf("%w: %w", ErrBeyondEOF, err), fmt.Sprintf("Truncate the file to at least %d bytes from the mapping's start first; anonymous shared memory cannot grow: map a memfd", length))
+			return nil, explain(err)
+		}
+		return pages, nil
+	}
+	if !errors.Is(err, syscall.ENOMEM) {
+		return nil, explain(err)
+	}
+	// What lies behind it is taken: it must move.
+	if m.users > 0 {
+		return nil, fail(fmt.Errorf("%w: the addresses behind it are taken, and it cannot move while %d views or calls use it", ErrInUse, m.users), "grow when they have ended")
+	}
+	if !m.anonymous && !m.beyondEOF {
+		if m.sharing == Private {
+			return nil, fail(fmt.Errorf("%w: the addresses behind it are taken, and a private mapping of a file does not move", ErrInUse), "map the file again")
+		}
+		// Look at the end of the file through a second mapping of it, which the
+		// kernel makes for an old size of 0, before anything moves.
+		second, err := sys.Mremap(m.pages[:0], size, sys.MremapMayMove)
+		if err == nil {
+			err = m.probe(second)
+			err = errors.Join(err, sys.Munmap(second))
+		}
+		if err != nil {
+			return nil, explain(err)
 		}
 	}
-	m.set(pages, length)
-	return nil
+	if pages, err = sys.Mremap(m.pages, size, sys.MremapMayMove); err != nil {
+		return nil, explain(err)
+	}
+	return pages, nil
 }
 
-// set makes pages the mapping's, with length bytes of it in use. The caller
-// holds mu.
-func (m *Mapping) set(pages []byte, length int) {
-	m.pages = pages
-	m.data = pages[m.slack : m.slack+length : m.slack+length]
-}
+// errNoPages is what probe found.
+var errNoPages = errors.New("there is no page at the new end")
 
 // probe checks that the file reaches into the last page. It needs no
 // descriptor: the kernel is asked to bring the page in, which it refuses with
@@ -84,7 +120,7 @@ func (m *Mapping) probe(pages []byte) error {
 	}
 	err := sys.Madvise(pages[len(pages)-m.pageSize:], sys.MadvPopulateRead)
 	if errors.Is(err, syscall.EFAULT) {
-		return err
+		return errNoPages
 	}
 	return nil
 }

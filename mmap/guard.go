@@ -26,14 +26,20 @@ import (
 //     mapped memory, as in ch <- *p with p pointing into the mapping, or
 //     println of such a string. Copy to a local variable first.
 //   - How much of an interrupted copy was done is not known.
+//   - [Mapping.ReadAt] and [Mapping.WriteAt] guard their own mapping. If the
+//     slice that they are given lies in another one, put them into a Guard.
+//   - A fault that nobody catches, inside a View of another mapping, becomes a
+//     panic that an outer recover of the program can swallow.
 //   - In C code called through cgo nothing is caught.
 //
 // A call costs about 10 ns; a fault, some microseconds. The technique is
 // [debug.SetPanicOnFault], whose previous setting is restored.
-func Guard(fn func() error) error { return guard("", nil, fn) }
+func Guard(fn func() error) error { return guard(nil, nil, fn) }
 
-// guard runs fn. With a mapping's bytes it catches only faults in their pages.
-func guard(name string, data []byte, fn func() error) (err error) {
+// guard runs fn. With a mapping, and its bytes as they were on entry, it catches
+// only faults in their pages. In the pages, not in the bytes: assembly of the
+// standard library reads a few bytes beside a short slice, inside its page.
+func guard(m *Mapping, data []byte, fn func() error) (err error) {
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
 	defer func() {
@@ -50,13 +56,15 @@ func guard(name string, data []byte, fn func() error) (err error) {
 		if !ok {
 			panic(r)
 		}
-		e := &FaultError{Object: name, Addr: fault.Addr(), Offset: -1}
-		if data != nil {
-			begin := addressOf(data)
-			if e.Addr < begin || e.Addr-begin >= uintptr(len(data)) {
+		e := &FaultError{Op: "guard", Addr: fault.Addr(), Offset: -1}
+		if m != nil {
+			begin := addressOf(data) - uintptr(m.slack)
+			end := begin + uintptr(roundUp(m.slack+len(data), m.pageSize))
+			if e.Addr < begin || e.Addr >= end {
 				panic(r) // not in this mapping: for an outer guard, or a bug to be seen
 			}
-			e.Offset = int(e.Addr - begin)
+			e.Op, e.Object = "view", m.name
+			e.Offset = max(0, int(e.Addr-begin)-m.slack)
 		}
 		e.Err = reason(e.Addr)
 		err = e

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -69,6 +70,30 @@ func TestTruncatedFileIsAnError(t *testing.T) {
 	wantError(t, err, []error{mmap.ErrFault, mmap.ErrNoBacking}, m.Name(), "offset ")
 	if n, err := m.ReadAt(make([]byte, pageSize), 0); n != pageSize || err != nil {
 		t.Errorf("what is left of the file: %d bytes, %v", n, err)
+	}
+}
+
+// The assembly behind bytes.IndexByte and the like reads beside a short slice
+// that ends where its page does. Such a fault is the mapping's too.
+func TestFaultBesideAShortSlice(t *testing.T) {
+	for off := pageSize - 20; off < pageSize; off++ {
+		f := newFile(t, int64(pageSize))
+		m := mapShared(t, f, pageSize-off, &mmap.Config{Offset: int64(off)})
+		if err := f.Truncate(0); err != nil {
+			t.Fatal(err)
+		}
+		for name, touch := range map[string]func(b []byte){
+			"IndexByte": func(b []byte) { bytes.IndexByte(b, 7) },
+			"Equal":     func(b []byte) { bytes.Equal(b, make([]byte, len(b))) },
+			"Compare":   func(b []byte) { bytes.Compare(b, make([]byte, len(b))) },
+			"Count":     func(b []byte) { bytes.Count(b, []byte{1}) },
+		} {
+			err := m.View(func(b []byte) error { touch(b); return nil })
+			var fe *mmap.FaultError
+			if !errors.As(err, &fe) || fe.Offset < 0 || fe.Offset >= m.Len() {
+				t.Errorf("%s at offset %d of the page: %v", name, off, err)
+			}
+		}
 	}
 }
 
@@ -271,6 +296,8 @@ func TestTypedViewsRefuseWhatCannotBeShared(t *testing.T) {
 		B [2]struct{ On bool }
 	}](t, ".B[].On", "bool")
 	refused[struct{ P atomic.Pointer[int] }](t, ".P", "pointer")
+	refused[sync.Mutex](t, "one process")
+	refused[struct{ Ready sync.WaitGroup }](t, ".Ready", "one process")
 }
 
 func BenchmarkView(b *testing.B) {

@@ -9,13 +9,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/mmap"
 )
 
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // helpers run as other users, from files made here
 	proctest.Main(m, map[string]proctest.Helper{
 		"peer":    peer,
 		"fault":   faultWithoutGuard,
@@ -80,6 +83,14 @@ func newFile(t testing.TB, size int64) *os.File {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// requireLockable skips the test where the user may not lock so many bytes.
+func requireLockable(t *testing.T, n int) {
+	t.Helper()
+	if limit, err := sys.MemlockLimit(); err == nil && limit < uint64(n) && os.Geteuid() != 0 {
+		t.Skipf("needs ulimit -l of %d bytes or more; it is %d", n, limit)
+	}
 }
 
 func mapShared(t testing.TB, f *os.File, length int, c *mmap.Config) *mmap.Mapping {

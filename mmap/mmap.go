@@ -133,6 +133,7 @@ type Mapping struct {
 	pageSize  int  // bytes; what the kernel maps this in: a page, or a huge page
 	slack     int  // bytes of the first page before data
 	anonymous bool // no file behind it
+	sharing   Sharing
 	beyondEOF bool // Config.BeyondEOF
 	huge      HugePages
 	hugeWhy   error
@@ -206,7 +207,7 @@ func MapAnonymous(length int, prot Prot, sharing Sharing, c *Config) (*Mapping, 
 	if err := checkArguments(name, length, prot, sharing, c); err != nil {
 		return nil, err
 	}
-	m := &Mapping{name: name, pageSize: os.Getpagesize(), anonymous: true}
+	m := &Mapping{name: name, pageSize: os.Getpagesize(), sharing: sharing, anonymous: true}
 	flags := int(sharing) | sys.MapAnonymous
 	if c.HugePages > HugeTransparent {
 		hugeSize := 1 << c.HugePages
@@ -225,7 +226,7 @@ func MapAnonymous(length int, prot Prot, sharing Sharing, c *Config) (*Mapping, 
 		return nil, explainMap(name, -1, length, prot, sharing, c, err)
 	}
 	if c.HugePages != HugeNone {
-		m.adviseHuge(pages, false, sharing)
+		m.adviseHuge(pages, -1, c.HugePages)
 	}
 	return m.finish(c, pages, length)
 }
@@ -238,8 +239,10 @@ func mapFile(fd int, name string, length int, prot Prot, sharing Sharing, c *Con
 	if err != nil {
 		return nil, &Error{"map", name, fmt.Errorf("descriptor %d: %w", fd, err), "pass an open descriptor; close it only after mapping"}
 	}
-	m := &Mapping{name: name, pageSize: os.Getpagesize(), beyondEOF: c.BeyondEOF}
-	if fsys, err := sys.Fstatfs(fd); err == nil && fsys.HugeTLB {
+	m := &Mapping{name: name, pageSize: os.Getpagesize(), sharing: sharing, beyondEOF: c.BeyondEOF}
+	fsys, fsErr := sys.Fstatfs(fd)
+	fsKnown := fsErr == nil
+	if fsKnown && fsys.HugeTLB {
 		m.pageSize = int(fsys.BlockSize)
 	}
 	m.slack = int(c.Offset % int64(m.pageSize))
@@ -252,6 +255,9 @@ func mapFile(fd int, name string, length int, prot Prot, sharing Sharing, c *Con
 		if c.Offset > 0 && c.Offset >= st.Size {
 			return nil, &Error{"map", name, fmt.Errorf("%w: offset %d, and the file has %d bytes", ErrBeyondEOF, c.Offset, st.Size),
 				"choose an offset inside the file, or Truncate it to a larger size first"}
+		}
+		if st.Size == 0 && length > 0 && fsKnown && fsys.Pseudo {
+			return nil, &Error{"map", name, errors.New("a file of /proc or /sys cannot be mapped"), "read it"}
 		}
 		// The pages that exist end where the file's last page does.
 		if end := c.Offset + int64(length); end > roundUp64(st.Size, m.pageSize) {
@@ -267,7 +273,7 @@ func mapFile(fd int, name string, length int, prot Prot, sharing Sharing, c *Con
 		if m.pageSize == 1<<c.HugePages {
 			m.huge = c.HugePages
 		} else {
-			m.adviseHuge(pages, true, sharing)
+			m.adviseHuge(pages, fd, c.HugePages)
 		}
 	}
 	return m.finish(c, pages, length)
@@ -327,22 +333,35 @@ func (m *Mapping) finish(c *Config, pages []byte, length int) (*Mapping, error) 
 	return m, nil
 }
 
-// adviseHuge asks for transparent huge pages and notes what became of it.
-func (m *Mapping) adviseHuge(pages []byte, file bool, sharing Sharing) {
-	if file && m.hugeWhy == nil {
-		m.hugeWhy = errors.New("the file is not on a hugetlbfs with such pages")
+// adviseHuge asks for transparent huge pages and notes what became of it. fd is
+// -1 for anonymous memory.
+func (m *Mapping) adviseHuge(pages []byte, fd int, asked HugePages) {
+	if fd >= 0 && asked > HugeTransparent {
+		m.hugeWhy = fmt.Errorf("the file is not on a hugetlbfs with pages of %v", asked)
 	}
+	fail := func(why error) { m.hugeWhy = errors.Join(m.hugeWhy, why) }
 	if err := sys.Madvise(pages, sys.MadvHugePage); err != nil {
-		m.hugeWhy = errors.Join(m.hugeWhy, fmt.Errorf("transparent huge pages refused: %w", err))
+		fail(fmt.Errorf("transparent huge pages refused: %w", err))
 		return
 	}
-	// The kernel accepts the advice even where it is switched off.
+	// The kernel accepts the advice also where nothing comes of it. Private
+	// memory has one switch, memory that is shared another; files on disks have
+	// no huge pages that can be written.
 	policy := "/sys/kernel/mm/transparent_hugepage/enabled"
-	if sharing == Shared {
+	if m.sharing == Shared {
 		policy = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
 	}
-	if set, err := os.ReadFile(policy); !file && err == nil && (strings.Contains(string(set), "[never]") || strings.Contains(string(set), "[deny]")) {
-		m.hugeWhy = errors.Join(m.hugeWhy, fmt.Errorf("transparent huge pages are off: %s is %q", policy, strings.TrimSpace(string(set))))
+	if fd >= 0 {
+		fsys, err := sys.Fstatfs(fd)
+		if err != nil || !fsys.Memory {
+			fail(errors.New("transparent huge pages are for memory: anonymous, a memfd, or a file on a tmpfs"))
+			return
+		}
+		policy = "/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+	}
+	set, err := os.ReadFile(policy)
+	if err != nil || strings.Contains(string(set), "[never]") || strings.Contains(string(set), "[deny]") {
+		fail(fmt.Errorf("transparent huge pages are off: %s is %q", policy, strings.TrimSpace(string(set))))
 		return
 	}
 	m.huge = HugeTransparent
@@ -374,12 +393,20 @@ func explainMap(name string, fd, length int, prot Prot, sharing Sharing, c *Conf
 			e.Err = fmt.Errorf("%v is forbidden: %w", prot, err)
 			e.Fix = "if this is a sealed memfd, map it without Write"
 		}
-	case errors.Is(err, syscall.ENODEV):
+	case errors.Is(err, syscall.EBADF):
+		e.Fix = "open the file for reading; a descriptor of O_PATH cannot be mapped"
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENODEV):
 		e.Err = fmt.Errorf("this kind of file cannot be mapped: %w", err)
 		e.Fix = "map a regular file, a device or a memfd"
 	case errors.Is(err, syscall.EEXIST):
 		e.Err = fmt.Errorf("%w: something is mapped in %#x to %#x already: %w", ErrInUse, c.Addr, c.Addr+uintptr(length), err)
 		e.Fix = "choose another address, or leave Fixed out"
+	case errors.Is(err, syscall.ENOMEM) && c.Fixed && c.Addr >= addressLimit:
+		e.Err = fmt.Errorf("fixed address %#x is not in the address space: %w", c.Addr, err)
+		e.Fix = "choose one below 1<<47, or leave Fixed out"
+	case errors.Is(err, syscall.ENOMEM) && fd >= 0 && onHugeTLB(fd):
+		e.Err = fmt.Errorf("not enough reserved huge pages: %w", err)
+		e.Fix = "raise vm.nr_hugepages, or map less"
 	case errors.Is(err, syscall.ENOMEM):
 		e.Err = fmt.Errorf("no address space or memory for %d bytes: %w", length, err)
 		e.Fix = "map less; or raise ulimit -v, vm.max_map_count or the overcommit limit"
@@ -390,6 +417,16 @@ func explainMap(name string, fd, length int, prot Prot, sharing Sharing, c *Conf
 		e.Fix = "no file reaches that far"
 	}
 	return e
+}
+
+// addressLimit is where the addresses of a process end with page tables of four
+// levels; x86-64 and arm64 kernels with more give what is above to nobody who
+// does not ask for it.
+const addressLimit = 1 << 47
+
+func onHugeTLB(fd int) bool {
+	fsys, err := sys.Fstatfs(fd)
+	return err == nil && fsys.HugeTLB
 }
 
 // enter holds the mapping open for one call or view and returns its bytes.
@@ -489,7 +526,7 @@ func (m *Mapping) View(fn func(b []byte) error) error {
 		return err
 	}
 	defer m.leave()
-	return guard(m.name, b, func() error { return fn(b) })
+	return guard(m, b, func() error { return fn(b) })
 }
 
 // Len returns the length in bytes that was mapped, or grown to; 0 after Close.

@@ -200,6 +200,7 @@ func TestFullFileSystemIsAnErrorAndTheProcessLives(t *testing.T) {
 }
 
 func TestRanges(t *testing.T) {
+	requireLockable(t, 32*pageSize)
 	f := newFile(t, int64(4*pageSize))
 	m := mapShared(t, f, 3*pageSize, &mmap.Config{Offset: 10})
 	ops := map[string]func(off, n int) error{
@@ -239,6 +240,7 @@ func TestRanges(t *testing.T) {
 }
 
 func TestLockAndPopulateBringPagesIn(t *testing.T) {
+	requireLockable(t, 32*pageSize)
 	count := func(m *mmap.Mapping) (n int) {
 		t.Helper()
 		resident, err := m.Resident(0, m.Len())
@@ -396,6 +398,41 @@ func TestGrowDoesNotMoveUnderAView(t *testing.T) {
 	}
 }
 
+// A Grow that fails, also when it would have had to move, leaves every slice
+// valid.
+func TestFailedGrowChangesNothing(t *testing.T) {
+	const addr = 0x14_0000_0000
+	for i, sharing := range []mmap.Sharing{mmap.Shared, mmap.Private} {
+		at := addr + uintptr(i)<<32
+		f := newFile(t, int64(pageSize))
+		m, err := mmap.Map(f, pageSize, mmap.Read|mmap.Write, sharing, &mmap.Config{Addr: at, Fixed: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		anonymous(t, pageSize, mmap.Read, &mmap.Config{Addr: at + uintptr(pageSize), Fixed: true})
+		b := m.Bytes()
+		b[0] = 5
+		want := mmap.ErrBeyondEOF
+		if sharing == mmap.Private {
+			want = mmap.ErrInUse // it would have to move, and does not
+		}
+		wantError(t, m.Grow(2*pageSize), []error{want}, "grow", f.Name())
+		if m.Addr() != at || m.Len() != pageSize {
+			t.Errorf("now at %#x with %d bytes", m.Addr(), m.Len())
+		}
+		if err := mmap.Guard(func() error { b[0]++; return nil }); err != nil || m.Bytes()[0] != 6 {
+			t.Errorf("a slice from before: %v", err)
+		}
+	}
+	none, err := mmap.MapAnonymous(pageSize, mmap.None, mmap.Shared, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer none.Close()
+	wantError(t, none.Grow(2*pageSize), []error{mmap.ErrBeyondEOF}, "memfd")
+}
+
 func TestViewHoldsTheMappingOpen(t *testing.T) {
 	m := anonymous(t, pageSize, mmap.Read|mmap.Write, nil)
 	addr := m.Addr()
@@ -488,6 +525,9 @@ func TestHugePagesReportTheirFallback(t *testing.T) {
 		}
 	}
 	f := newFile(t, 4<<20)
+	if got, why := mapShared(t, f, 4<<20, &mmap.Config{HugePages: mmap.HugeTransparent}).HugePages(); (got == mmap.HugeNone) != (why != nil) {
+		t.Errorf("a file, asked for transparent ones: got %v, because %v", got, why)
+	}
 	got, why := mapShared(t, f, 4<<20, &mmap.Config{HugePages: mmap.Huge2MiB}).HugePages()
 	if got == mmap.Huge2MiB || why == nil {
 		t.Errorf("a file outside hugetlbfs: got %v, because %v", got, why)

@@ -56,8 +56,8 @@ func (m *Mapping) Protect(offset, length int, prot Prot) error {
 	}
 	return m.onPages("protect", offset, length, func(pages []byte) error {
 		return m.explain("protect", sys.Mprotect(pages, int(prot)), map[syscall.Errno]string{
-			syscall.EACCES: "the file was not open for that when it was mapped, or its file system is mounted noexec",
-			syscall.EPERM:  "the mapping is sealed",
+			syscall.EACCES: "the file was not open for that when it was mapped, or is a sealed memfd, or its file system is mounted noexec",
+			syscall.EPERM:  "the mapping is sealed, by Pin or as a memfd",
 			syscall.ENOMEM: "the process has too many mappings: raise vm.max_map_count",
 		})
 	})

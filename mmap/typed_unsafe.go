@@ -13,7 +13,8 @@ import (
 // an address of one process means nothing in another and hides from the garbage
 // collector; bool is refused too, because another process can store a byte that
 // is neither true nor false, and Go code compiled for a bool then reads out of
-// bounds. Use a byte.
+// bounds. Use a byte. The types of package sync are refused because they know
+// nothing of other processes.
 //
 // Loads and stores through the pointer are plain: for words that two processes
 // use at the same time take types of sync/atomic as fields.
@@ -88,6 +89,9 @@ func findRefused(t reflect.Type, path string) (where, why string) {
 		}
 		return findRefused(t.Elem(), path+"[]")
 	case reflect.Struct:
+		if t.PkgPath() == "sync" {
+			return pathPrefix(path), fmt.Sprintf("%v works inside one process only", t)
+		}
 		for i := range t.NumField() {
 			f := t.Field(i)
 			if where, why := findRefused(f.Type, path+"."+f.Name); why != "" {

@@ -21,6 +21,7 @@ import (
 var pageSize = os.Getpagesize()
 
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // helpers run as other users, from files made here
 	proctest.Main(m, map[string]proctest.Helper{
 		"create":  createWhenTold,
 		"hold":    holdSegment,

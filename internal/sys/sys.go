@@ -117,6 +117,7 @@ type FS struct {
 	Free      int64 // bytes that an ordinary user can still allocate, if Size is not 0
 	HugeTLB   bool  // it is a hugetlbfs
 	Memory    bool  // it is a tmpfs, or what memfds lie in: its files are memory
+	Pseudo    bool  // it is a /proc or /sys: its files are not memory
 	NoExec    bool  // it is mounted noexec
 }
 
@@ -135,6 +136,7 @@ func Fstatfs(fd int) (FS, error) {
 		Size:      int64(st.Blocks) * int64(st.Bsize),
 		Free:      int64(st.Bavail) * int64(st.Bsize),
 		Memory:    int64(st.Type) == unix.TMPFS_MAGIC,
+		Pseudo:    int64(st.Type) == unix.PROC_SUPER_MAGIC || int64(st.Type) == unix.SYSFS_MAGIC,
 		HugeTLB:   int64(st.Type) == unix.HUGETLBFS_MAGIC,
 		NoExec:    int64(st.Flags)&unix.ST_NOEXEC != 0,
 	}, nil
