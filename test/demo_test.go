@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -177,17 +178,21 @@ func TestDemoEndsCleanly(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 		waitForPeersToEnd(t)
-		// An empty folder may remain; the next demo removes it when it is old.
-		old := time.Now().Add(-time.Hour)
-		left, _ := filepath.Glob(filepath.Join(dir, "demo-*"))
-		for _, path := range left {
-			os.Chtimes(path, old, old)
+		// An empty folder may remain; the next demo removes it, and nothing
+		// that is not a demo's.
+		keep := filepath.Join(dir, "demo-project", "precious")
+		if err := os.MkdirAll(keep, 0o700); err != nil {
+			t.Fatal(err)
 		}
 		next := exec.Command(memlane, "demo", "/proc/self/cmdline")
 		next.Env = cmd.Env
 		if out, err := next.CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, out)
 		}
+		if _, err := os.Stat(keep); err != nil {
+			t.Errorf("the demo removed somebody else's folder: %v", err)
+		}
+		os.RemoveAll(filepath.Join(dir, "demo-project"))
 		wantNothingLeft(t, dir)
 	})
 	t.Run("closed pipe", func(t *testing.T) {
@@ -224,10 +229,110 @@ func TestDemoInput(t *testing.T) {
 	if out, code := run("", "-"); code != 1 || !strings.Contains(out, "empty") {
 		t.Errorf("an empty pipe: code %d\n%s", code, out)
 	}
+	// A FIFO that nobody writes: one Ctrl-C is enough.
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd, dir := demoCommand(t, fifo)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	readUntil(t, stdout, "One server process")
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("interrupted at a FIFO: code %d", code)
+	}
+	wantNothingLeft(t, dir)
+	if out, code := run("", "/sys/kernel/mm/transparent_hugepage/enabled"); code != 0 {
+		t.Errorf("a file of /sys: code %d\n%s", code, out)
+	}
 	if out, code := run("", "no-such-file"); code != 3 {
 		t.Errorf("no file: code %d\n%s", code, out)
 	}
 	if out, code := run("", t.TempDir()); code != 1 || !strings.Contains(out, "folder") {
 		t.Errorf("a folder: code %d\n%s", code, out)
 	}
+}
+
+// Whatever happens to the input or to a process of it, the demo ends, says why,
+// and cleans up.
+func TestDemoSurvivesItsParts(t *testing.T) {
+	for name, tc := range map[string]struct {
+		at   string // the text after which it happens
+		do   func(t *testing.T, input string, demo int)
+		code int
+		says string
+	}{
+		"input cut short": {"2. Raw memory", func(t *testing.T, input string, _ int) {
+			if err := os.Truncate(input, 100); err != nil {
+				t.Error(err)
+			}
+		}, 5, "cut short"},
+		"client killed": {"2. Raw memory", func(t *testing.T, _ string, demo int) {
+			syscall.Kill(peerOf(t, demo), syscall.SIGKILL)
+		}, 1, "the process has ended"},
+		"client stopped": {"2. Raw memory", func(t *testing.T, _ string, demo int) {
+			syscall.Kill(peerOf(t, demo), syscall.SIGSTOP)
+		}, 1, "has not ended after"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			input := filepath.Join(t.TempDir(), "input")
+			if err := os.WriteFile(input, make([]byte, 20<<20), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd, dir := demoCommand(t, input)
+			var stderr strings.Builder
+			cmd.Stderr = &stderr
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			readUntil(t, stdout, tc.at)
+			tc.do(t, input, cmd.Process.Pid)
+			io.Copy(io.Discard, stdout)
+			cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != tc.code || !strings.Contains(stderr.String(), tc.says) {
+				t.Errorf("exit code %d, want %d; it says %q, want %q", code, tc.code, stderr.String(), tc.says)
+			}
+			if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+				t.Errorf("left in the private folder: %v, %v", entries, err)
+			}
+		})
+	}
+}
+
+// peerOf returns the last child of the demo, which is a client.
+func peerOf(t *testing.T, demo int) int {
+	t.Helper()
+	var pids []string
+	for _, task := range tasks(demo) {
+		if more, err := os.ReadFile(filepath.Join(task, "children")); err == nil {
+			pids = append(pids, strings.Fields(string(more))...)
+		}
+	}
+	last := 0
+	for _, text := range pids {
+		if pid, err := strconv.Atoi(text); err == nil {
+			last = max(last, pid)
+		}
+	}
+	if last == 0 {
+		t.Fatal("the demo has no children")
+	}
+	return last
+}
+
+func tasks(pid int) []string {
+	list, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	return list
 }

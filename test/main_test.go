@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 var memlane string
 
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // the tests say what modes come of it
 	dir, err := os.MkdirTemp("", "memlane-test")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -182,9 +182,29 @@ func TestClientFollows(t *testing.T) {
 	}
 	command(t, memlane, "server", "--file", file, "--message", "four")
 	next("four")
+	// Ending it while its file is away is not a failure either.
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
 	client.Process.Signal(os.Interrupt)
 	if code := client.exit(t); code != 0 {
 		t.Errorf("exit code %d after Ctrl-C: %s", code, client.stderr.String())
+	}
+}
+
+func TestClientFollowsUntilItsFileIsAFolder(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "memory")
+	command(t, memlane, "server", "--file", file, "--message", "one")
+	client := start(t, "client", "--follow", "--file", file)
+	client.line(t)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(file, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if code := client.exit(t); code != 1 || !strings.Contains(client.stderr.String(), "not a regular file") {
+		t.Errorf("exit code %d: %s", code, client.stderr.String())
 	}
 }
 

@@ -40,6 +40,9 @@ than client looks are not all seen.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.size, c.out = int(size), cmd.OutOrStdout()
+			if cmd.Flags().Changed("file") && c.path == "" {
+				return usagef("--file is empty: name a file, or leave it out")
+			}
 			if c.path == "" {
 				var err error
 				if c.path, err = seedFile(); err != nil {
@@ -69,7 +72,12 @@ func (c *client) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() { m.Close() }()
+	if c.raw && !c.follow {
+		defer m.Close()
+		_, err := io.Copy(c.out, io.NewSectionReader(m, 0, int64(m.Len())))
+		return err
+	}
+	defer func() { m.Close() }() // of the last mapping
 	if err := c.print(text); err != nil || !c.follow {
 		return err
 	}
@@ -84,14 +92,16 @@ func (c *client) run(ctx context.Context) error {
 		now, err := c.read(m)
 		if err != nil || c.replaced(m) {
 			// The file was cut short, or another one has its name now.
-			m.Close()
 			c.wait = true
-			if now, m, err = c.first(ctx); err != nil {
-				if errors.Is(err, context.Canceled) {
-					return nil
-				}
+			next, again, err := c.first(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
 				return err
 			}
+			m.Close()
+			now, m = next, again
 		}
 		if bytes.Equal(now, text) {
 			continue
@@ -156,6 +166,8 @@ func (c *client) open() (*mapped, error) {
 		return nil, fmt.Errorf("%s is not a regular file, and only those can be shared (choose another --file)", c.path)
 	case st.Size() == 0:
 		return nil, &fs.PathError{Op: "read", Path: c.path, Err: errNoText}
+	case int64(c.size) > st.Size():
+		return nil, fmt.Errorf("%s has %d bytes, --size is %d: %w (use less --size, or none)", c.path, st.Size(), c.size, mmap.ErrBeyondEOF)
 	}
 	length := c.size
 	if length == 0 {
@@ -179,7 +191,7 @@ func (c *client) replaced(m *mapped) bool {
 func (c *client) read(m *mapped) (text []byte, err error) {
 	err = m.View(func(b []byte) error {
 		end := bytes.IndexByte(b, 0)
-		if end < 0 || c.raw {
+		if end < 0 || (c.raw && c.follow) {
 			end = len(b)
 		}
 		text = bytes.Clone(b[:end])

@@ -10,6 +10,9 @@
 //	4    there already: the name is taken
 //	5    the memory went away while it was used: its file was cut short
 //	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
+//
+// What runs until it is told to end, server --hold and client --follow, ends with
+// 0 then.
 package main
 
 import (
@@ -33,6 +36,7 @@ const exitCodes = `Exit codes:
   4    there already: the name is taken
   5    the memory went away while it was used: its file was cut short
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
+What runs until it is told to end, server --hold and client --follow, ends with 0.
 `
 
 func main() { os.Exit(run()) }
@@ -53,6 +57,11 @@ func run() int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
 	root := newRoot()
+	out := &output{file: os.Stdout}
+	root.SetOut(out)
+	// Cobra's own commands too are to fail as ours do.
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd("memlane")
 	var running bool // false: what went wrong was said on the command line
 	for _, cmd := range allCommands(root) {
 		if inner := cmd.RunE; inner != nil {
@@ -70,7 +79,7 @@ func run() int {
 	if errors.As(err, &signaled) || (errors.Is(err, context.Canceled) && errors.As(context.Cause(ctx), &signaled)) {
 		return 128 + int(signaled.signal)
 	}
-	if errors.Is(err, syscall.EPIPE) {
+	if out.closed {
 		return 128 + int(syscall.SIGPIPE)
 	}
 	fmt.Fprintln(os.Stderr, "memlane:", err)
@@ -87,6 +96,18 @@ func run() int {
 		return 3
 	}
 	return 1
+}
+
+// output is standard output, and remembers that nobody reads it any more.
+type output struct {
+	file   *os.File
+	closed bool
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.file.Write(b)
+	o.closed = o.closed || errors.Is(err, syscall.EPIPE)
+	return n, err
 }
 
 // interrupted is why the context ended, if a signal ended it.

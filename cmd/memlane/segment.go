@@ -149,21 +149,21 @@ func toJSON(info segment.Info) segmentJSON {
 	return j
 }
 
-// output is the flag -o.
-type output string
+// format is the flag -o.
+type format string
 
-func (o *output) String() string { return string(*o) }
-func (o *output) Type() string   { return "table|json" }
-func (o *output) Set(text string) error {
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "table|json" }
+func (f *format) Set(text string) error {
 	if text != "table" && text != "json" {
 		return errors.New("give table or json")
 	}
-	*o = output(text)
+	*f = format(text)
 	return nil
 }
 
-func outputFlag(cmd *cobra.Command) *output {
-	o := output("table")
+func outputFlag(cmd *cobra.Command) *format {
+	o := format("table")
 	cmd.Flags().VarP(&o, "output", "o", "how to show it")
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	return &o

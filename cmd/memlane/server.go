@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/dustin/go-humanize"
@@ -28,7 +31,8 @@ func (s *byteSize) String() string { return fmt.Sprint(int64(*s)) }
 func (s *byteSize) Type() string   { return "bytes" }
 func (s *byteSize) Set(text string) error {
 	n, err := humanize.ParseBytes(text)
-	if err != nil || n == 0 || n > 1<<62 {
+	_, whole := strconv.ParseFloat(text, 64)
+	if err != nil || n == 0 || n > 1<<62 || (whole == nil && strings.Contains(text, ".")) {
 		return errors.New("give a number of bytes, such as 1024, 64KiB or 1MiB")
 	}
 	*s = byteSize(n)
@@ -47,16 +51,19 @@ the mapping, and exits. The text stays in the file: "memlane client", or any
 program that maps or reads it, finds it there.
 
 A file that is shorter than --size is made longer; one that is longer keeps its
-size, because cutting it would crash whoever has mapped the rest. All bytes
-behind the text are set to zero. The memory is reserved, so that a full file
-system is an error here and not a crash later.
+size, because cutting it would crash whoever has mapped the rest. Of the first
+--size bytes, those behind the text are set to zero. They are reserved, so that a
+full file system is an error here and not a crash later.
 
 The memory is raw: nothing keeps a reader from seeing half of a text that is
 being written.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text := []byte(message)
-			if from != "" {
+			if cmd.Flags().Changed("file") && file == "" {
+				return usagef("--file is empty: name a file, or leave it out")
+			}
+			if cmd.Flags().Changed("from") {
 				limit := int64(-1)
 				if cmd.Flags().Changed("size") {
 					limit = int64(size) - 1
@@ -111,6 +118,7 @@ func seedFile() (string, error) {
 // serve does the seed's four steps: open, size, map, write. The mapping is the
 // caller's to close.
 func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
+	_, before := os.Lstat(path)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return nil, err
@@ -124,9 +132,12 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 		return nil, fmt.Errorf("%s is not a regular file, and only those can be shared (choose another --file)", path)
 	}
 	if err := mmap.Reserve(f, size); err != nil {
+		if errors.Is(before, fs.ErrNotExist) {
+			os.Remove(path) // we have made it, and it is good for nothing
+		}
 		return nil, err
 	}
-	m, err := mmap.Map(f, int(max(size, st.Size())), mmap.Read|mmap.Write, mmap.Shared, nil)
+	m, err := mmap.Map(f, int(size), mmap.Read|mmap.Write, mmap.Shared, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -145,15 +156,6 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 // more it fails if there is more than that. Reading a pipe or a terminal can
 // take for ever, so it is left behind when ctx ends.
 func readInput(ctx context.Context, name string, limit int64) ([]byte, error) {
-	in := io.Reader(os.Stdin)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
 	most := limit
 	if most < 0 {
 		most = inputLimit
@@ -161,8 +163,15 @@ func readInput(ctx context.Context, name string, limit int64) ([]byte, error) {
 	var text []byte
 	var err error
 	done := make(chan struct{})
-	go func() {
+	go func() { // opening a FIFO waits too
 		defer close(done)
+		in := os.Stdin
+		if name != "-" {
+			if in, err = os.Open(name); err != nil {
+				return
+			}
+			defer in.Close()
+		}
 		text, err = io.ReadAll(io.LimitReader(in, most+1))
 	}()
 	select {

@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/memlane/memlane/mmap"
 )
 
 // order is what the conductor tells a peer, one JSON object a line. Op names a
@@ -29,6 +33,7 @@ type order struct {
 type report struct {
 	Err    string `json:",omitempty"`
 	NoRoom bool   `json:",omitempty"` // Err is that the file system is full
+	Fault  bool   `json:",omitempty"` // Err is a memory fault
 	Addr   uint64 `json:",omitempty"`
 	Head   string `json:",omitempty"` // the first bytes of what was filled or hashed
 	Sum    string `json:",omitempty"`
@@ -64,7 +69,25 @@ type peer struct {
 	orders *json.Encoder
 	stdin  io.Closer
 	answer *json.Decoder
-	stderr bytes.Buffer
+	stderr lockedBuffer
+}
+
+// lockedBuffer is written by the process's reader while others look into it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 // peers are all that run: the server first, then the clients. They are killed
@@ -127,7 +150,7 @@ func (p *peer) start(o order) func() (report, error) {
 			return report{}, p.failed(o, err)
 		}
 		if r.Err != "" {
-			return r, fmt.Errorf("%s: %s", p.name, r.Err)
+			return r, &peerError{fmt.Sprintf("%s: %s", p.name, r.Err), r.Fault}
 		}
 		return r, nil
 	}
@@ -135,12 +158,29 @@ func (p *peer) start(o order) func() (report, error) {
 
 func (p *peer) do(o order) (report, error) { return p.start(o)() }
 
+// failed says that a peer did not take an order or did not answer. The error of
+// the pipe is text only: an EPIPE here is not one of the user's terminal.
 func (p *peer) failed(o order, err error) error {
-	if errors.Is(err, io.EOF) {
-		err = errors.New("the process has ended")
+	why := err.Error()
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) {
+		why = "the process has ended"
 	}
-	return fmt.Errorf("%s, process %d, at %q: %w", p.name, p.pid(), o.Op, err)
+	if text := strings.TrimSpace(p.stderr.String()); text != "" {
+		why += ": " + text
+	}
+	return fmt.Errorf("%s, process %d, at %q: %s", p.name, p.pid(), o.Op, why)
 }
+
+// peerError is an error that a peer reported.
+type peerError struct {
+	text  string
+	fault bool
+}
+
+func (e *peerError) Error() string { return e.text }
+
+// Is recognises what of an error's kind has come over the pipe.
+func (e *peerError) Is(target error) bool { return e.fault && target == mmap.ErrFault }
 
 // stop ends the process: it leaves when its orders end.
 func (p *peer) stop() {

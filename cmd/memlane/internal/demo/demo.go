@@ -19,10 +19,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/memlane/memlane/mmap"
 )
 
 // Config says what to show and where.
@@ -47,27 +49,34 @@ const (
 	// Each transfer stops after this time with what it has moved, so that the
 	// whole ends within 15 s on a slow machine too.
 	transferFor = 4 * time.Second
+	runFor      = 14 * time.Second
 )
 
 // Run shows everything and returns when it is done, or when ctx ends. It leaves
 // no file and no process behind.
 func Run(ctx context.Context, c Config) (err error) {
-	sweep(c.Folder)
-	dir, err := os.MkdirTemp(c.Folder, "demo-")
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	// Whatever hangs, a stopped peer for one: it ends in time.
+	ctx, cancelTime := context.WithTimeoutCause(ctx, runFor, fmt.Errorf("it has not ended after %v: a process of it is stopped, or the machine is very slow", runFor))
+	defer cancelTime()
+	// Nobody to show it to, as behind "| head": end, and clean up.
+	c.Out = &stopWriter{c.Out, cancel}
+	dir, err := newFolder(c.Folder)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	// Nobody to show it to, as behind "| head": end, and clean up.
-	c.Out = &stopWriter{c.Out, cancel}
-	d := &demo{Config: c, dir: dir}
+	defer dir.Close() // until then its lock says that we live
+	d := &demo{Config: c, dir: dir.Name()}
 	defer func() {
 		for _, p := range d.all() {
 			p.stop()
 		}
-		if removeErr := os.RemoveAll(dir); err == nil {
+		if removeErr := removeFolder(d.dir); err == nil {
 			err = removeErr
+		}
+		if d.unfinished {
+			fmt.Fprintln(d.Out) // the progress line stands there without its end
 		}
 		// Peers that were stopped fail in many ways; the reason is the context's.
 		if ctx.Err() != nil {
@@ -110,17 +119,6 @@ func Run(ctx context.Context, c Config) (err error) {
 	return d.table(mapped, socket)
 }
 
-// sweep removes what demos left behind that were killed in the middle: none
-// that is still running is a minute old.
-func sweep(folder string) {
-	old, _ := filepath.Glob(filepath.Join(folder, "demo-*"))
-	for _, dir := range old {
-		if st, err := os.Lstat(dir); err == nil && st.IsDir() && time.Since(st.ModTime()) > time.Minute {
-			os.RemoveAll(dir)
-		}
-	}
-}
-
 // stopWriter ends the demo when it cannot write any more.
 type stopWriter struct {
 	io.Writer
@@ -140,6 +138,9 @@ type demo struct {
 	peers
 	dir   string // ours, for the file and the socket
 	input string // path of the input; "" if it is made
+
+	unfinished bool // a progress line without its end is on the terminal
+
 	seed  uint64 // of made input
 	size  int64  // bytes of input to move
 	chunk int64
@@ -155,30 +156,43 @@ func (d *demo) prepare(ctx context.Context) error {
 	}
 	d.input = d.Input
 	if d.Input == "-" {
-		return d.spool(ctx, os.Stdin)
+		return d.spool(ctx, func() (*os.File, error) { return os.Stdin, nil })
 	}
-	f, err := os.Open(d.Input)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	st, err := f.Stat()
+	st, err := os.Stat(d.Input)
 	switch {
 	case err != nil:
 		return err
 	case st.IsDir():
 		return fmt.Errorf("%s is a folder: name a file", d.Input)
-	case !st.Mode().IsRegular() || st.Size() == 0: // the files of /proc say 0 too
-		return d.spool(ctx, f)
+	case !mappable(d.Input, st):
+		return d.spool(ctx, func() (*os.File, error) { return os.Open(d.Input) })
 	}
 	d.size = min(st.Size(), mostBytes)
 	d.sayInput(st.Size())
 	return nil
 }
 
+// mappable reports whether the server can map the input as it is. Pipes cannot
+// be, nor files of /proc and /sys.
+func mappable(path string, st os.FileInfo) bool {
+	if !st.Mode().IsRegular() || st.Size() == 0 {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return true // for the server to say
+	}
+	defer f.Close()
+	m, err := mmap.Map(f, 1, mmap.Read, mmap.Private, nil)
+	if err != nil {
+		return false
+	}
+	return m.Close() == nil
+}
+
 // spool copies input that can be read only once. Reading a pipe or a terminal
 // can take for ever, so it is left behind when ctx ends.
-func (d *demo) spool(ctx context.Context, in io.Reader) error {
+func (d *demo) spool(ctx context.Context, open func() (*os.File, error)) error {
 	d.input = filepath.Join(d.dir, "input")
 	f, err := os.OpenFile(d.input, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -187,11 +201,13 @@ func (d *demo) spool(ctx context.Context, in io.Reader) error {
 	defer f.Close()
 	more := false
 	copied := make(chan error, 1)
-	go func() {
-		var err error
-		if d.size, err = io.Copy(f, io.LimitReader(in, mostPiped)); err == nil {
-			n, _ := in.Read(make([]byte, 1))
-			more = n > 0
+	go func() { // opening a FIFO waits too
+		in, err := open()
+		if err == nil {
+			if d.size, err = io.Copy(f, io.LimitReader(in, mostPiped)); err == nil {
+				n, _ := in.Read(make([]byte, 1))
+				more = n > 0
+			}
 		}
 		copied <- err
 	}()
@@ -199,6 +215,9 @@ func (d *demo) spool(ctx context.Context, in io.Reader) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case err = <-copied:
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		return fmt.Errorf("copy the input to %s: %w (give a file instead of a pipe, or set MEMLANE_DIR to a folder with more room)", d.dir, err)
 	}
 	if err != nil {
 		return fmt.Errorf("read the input: %w", err)
@@ -426,6 +445,10 @@ func (d *demo) move(ctx context.Context, name string, size int64, s *steps) (*tr
 		return nil, ctx.Err()
 	}
 	if t.moved < size {
+		if d.unfinished {
+			fmt.Fprintln(d.Out)
+			d.unfinished = false
+		}
 		fmt.Fprintf(d.Out, "   Stopped after %v with %s; what follows is about these.\n", t.took.Round(time.Millisecond), humanize.IBytes(uint64(t.moved)))
 	}
 	want, err := d.expected(t.moved)
@@ -454,6 +477,7 @@ func (d *demo) progress(name string, moved, size int64) {
 		if moved == size {
 			end = "\n"
 		}
+		d.unfinished = moved < size
 		fmt.Fprintf(d.Out, "\r\033[K%s%s", bar(moved), end)
 		return
 	}

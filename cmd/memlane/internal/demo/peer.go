@@ -52,7 +52,8 @@ func Peer(in io.Reader, out io.Writer) error {
 		}
 		var r report
 		if err := op(p, o, &r); err != nil {
-			r.Err, r.NoRoom = err.Error(), errors.Is(err, syscall.ENOSPC)
+			r.Err, r.NoRoom, r.Fault = err.Error(), errors.Is(err, syscall.ENOSPC), errors.Is(err, mmap.ErrFault)
+			p.disconnect() // so that nobody waits for what will not come
 		}
 		if err := enc.Encode(r); err != nil {
 			return err
@@ -300,6 +301,9 @@ func (p *process) send(o order, _ *report) error {
 					// The kernel reads the mapping here: a file cut short is
 					// an error of the call, not a fault.
 					n, err := conn.Write(part[off:min(off+pieceBytes, len(part))])
+					if errors.Is(err, syscall.EFAULT) {
+						err = fmt.Errorf("%w: the input was cut short: %w", mmap.ErrFault, err)
+					}
 					off, errs[i] = off+n, err
 					sent[i] += int64(n)
 				}
@@ -315,11 +319,17 @@ func (p *process) send(o order, _ *report) error {
 
 func (p *process) receive(o order, _ *report) error {
 	piece := make([]byte, pieceBytes)
+	if len(p.conns) == 0 {
+		return errors.New("not connected")
+	}
 	for left := o.Bytes; left > 0; {
 		n, err := p.conns[0].Read(piece[:min(left, pieceBytes)])
 		p.hash.Write(piece[:n])
 		p.copied += int64(n)
 		left -= int64(n)
+		if errors.Is(err, io.EOF) {
+			return errors.New("the server has hung up")
+		}
 		if err != nil {
 			return err
 		}
@@ -327,11 +337,14 @@ func (p *process) receive(o order, _ *report) error {
 	return nil
 }
 
-func (p *process) hangup(order, *report) error {
+func (p *process) hangup(order, *report) error { return p.disconnect() }
+
+func (p *process) disconnect() error {
 	var errs []error
 	for _, conn := range p.conns {
 		errs = append(errs, conn.Close())
 	}
+	p.conns = nil
 	return errors.Join(errs...)
 }
 
