@@ -23,7 +23,7 @@ test:
 	@# Each module builds without the others beside it, and for the other architecture.
 	for m in $(MODULES); do (cd $$m && GOWORK=off go build -o /dev/null ./... && GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./...) || exit 1; done
 	go build -o bin/report ./test/report
-	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES); } | bin/report \
+	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); a=$$?; CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a = 0 ]; } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
@@ -49,3 +49,4 @@ rename:
 	@[ -n "$(TO)" ] || { echo "usage: make rename TO=example.com/name" >&2; exit 1; }
 	from=$$(sed -n 's/^module //p' go.mod) && \
 		git grep -lF "$$from" | xargs sed -i "s|$$from|$(TO)|g"
+	gofmt -w $$(git ls-files '*.go')

@@ -1,15 +1,16 @@
 package memlane_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,13 +34,16 @@ type row struct {
 var policy = []row{
 	{dir: "internal/sys", layer: 0, unsafe: true, external: []string{"golang.org/x/sys/unix"}},
 	{dir: "mmap", layer: 1, unsafe: true},
+	{dir: "internal/wait", layer: 1, unsafe: true},
 	{dir: "segment", layer: 2},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},
 	{dir: "cmd/memlane/internal/demo", layer: 8, external: []string{"github.com/dustin/go-humanize"}},
 	{dir: "cmd/memlane", layer: 9, external: []string{"github.com/dustin/go-humanize", "github.com/spf13/cobra", "golang.org/x/term"}},
-	{dir: "internal/proctest", layer: 9, testing: true},
+	{dir: "internal/proctest", layer: 9, unsafe: true, testing: true},
 	{dir: "test", layer: 9, testing: true, external: []string{"github.com/rogpeppe/go-internal/testscript"}},
+	{dir: "test/prove", layer: 8, testing: true},
+	{dir: "test/prove/msync", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
 	{dir: ".", layer: 9, testing: true},
 }
@@ -48,13 +52,16 @@ func TestLayers(t *testing.T) {
 	for _, problem := range check(t, ".", policy) {
 		t.Error(problem)
 	}
-	mod, err := os.ReadFile("go.mod")
+	text, err := exec.Command("go", "mod", "edit", "-json").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	requires := regexp.MustCompile(`(?m)^\s*(?:require )?([a-z0-9.]+\.[a-z]+/\S+) v`).FindAllStringSubmatch(string(mod), -1)
-	if len(requires) != 1 || requires[0][1] != "golang.org/x/sys" {
-		t.Errorf("the root module requires %v; it depends on golang.org/x/sys alone", requires)
+	var mod struct{ Require []struct{ Path string } }
+	if err := json.Unmarshal(text, &mod); err != nil {
+		t.Fatal(err)
+	}
+	if len(mod.Require) != 1 || mod.Require[0].Path != "golang.org/x/sys" {
+		t.Errorf("the root module requires %v; it depends on golang.org/x/sys alone", mod.Require)
 	}
 }
 
@@ -78,27 +85,38 @@ func TestLayersFailOnPlantedViolations(t *testing.T) {
 	for name, tc := range map[string]struct {
 		path, text, want string
 	}{
-		"nothing":                    {"", "", ""},
-		"import upwards":             {"low/b.go", "package low\nimport _ \"" + module + "/high\"\n", "low/b.go: imports high: layer 1 from layer 0"},
-		"import sideways":            {"high/b.go", "package high\nimport _ \"" + module + "/high/other\"\n", "imports high/other, which has no row"},
-		"x/sys outside sys":          {"high/b.go", "package high\nimport _ \"golang.org/x/sys/unix\"\n", "high/b.go: imports golang.org/x/sys/unix"},
-		"unsafe in another file":     {"low/b.go", "package low\nimport _ \"unsafe\"\n", "low/b.go: imports unsafe"},
-		"unsafe in another package":  {"high/b_unsafe.go", "package high\nimport _ \"unsafe\"\n", "high/b_unsafe.go: imports unsafe"},
-		"unsafe in a test":           {"high/b_test.go", "package high\nimport _ \"unsafe\"\n", "high/b_test.go: imports unsafe"},
-		"cgo":                        {"high/b.go", "package high\nimport \"C\"\n", "imports C"},
-		"test helper in a program":   {"high/b.go", "package high\nimport _ \"" + module + "/help\"\n", "imports help, which is for tests"},
-		"dependency of a module":     {"nested/cmd/b.go", "package main\nimport _ \"example.com/other\"\n", "nested/cmd/b.go: imports example.com/other"},
-		"prefix that is another one": {"nested/cmd/b.go", "package main\nimport _ \"example.com/allowed2\"\n", "imports example.com/allowed2"},
-		"package without a row":      {"more/a.go", "// Package more is more.\npackage more\n", "more: no row"},
-		"row without a package":      {"help/a.go", "", "help: a row, but no package"},
-		"drawer":                     {"high/util/a.go", "// Package util is a drawer.\npackage util\n", "high/util: says nothing"},
-		"no package comment":         {"high/a.go", "package high\n", "high: no package comment"},
-		"undocumented function":      {"high/b.go", "package high\nfunc F() {}\n", "high/b.go: F has no doc comment"},
-		"undocumented method":        {"high/b.go", "package high\n// T is.\ntype T int\nfunc (T) M() {}\n", "high/b.go: M has no doc comment"},
-		"undocumented type":          {"high/b.go", "package high\ntype T int\n", "high/b.go: T has no doc comment"},
-		"undocumented constant":      {"high/b.go", "package high\nconst (\n\tA = 1 // one\n\tB = 2\n)\n", "high/b.go: B has no doc comment"},
-		"undocumented field":         {"high/b.go", "package high\n// T is.\ntype T struct {\n\tA int // a\n\tB int\n}\n", "high/b.go: T.B has no doc comment"},
-		"no example":                 {"high/example_test.go", "package high_test\nfunc Example() {\n}", "high: no Example that runs"},
+		"nothing":                          {"", "", ""},
+		"import upwards":                   {"low/b.go", "package low\nimport _ \"" + module + "/high\"\n", "low/b.go: imports high: layer 1 from layer 0"},
+		"import sideways":                  {"high/b.go", "package high\nimport _ \"" + module + "/high/other\"\n", "imports high/other, which has no row"},
+		"x/sys outside sys":                {"high/b.go", "package high\nimport _ \"golang.org/x/sys/unix\"\n", "high/b.go: imports golang.org/x/sys/unix"},
+		"unsafe in another file":           {"low/b.go", "package low\nimport _ \"unsafe\"\n", "low/b.go: imports unsafe"},
+		"unsafe in another package":        {"high/b_unsafe.go", "package high\nimport _ \"unsafe\"\n", "high/b_unsafe.go: imports unsafe"},
+		"unsafe in a test":                 {"high/b_test.go", "package high\nimport _ \"unsafe\"\n", "high/b_test.go: imports unsafe"},
+		"cgo":                              {"high/b.go", "package high\nimport \"C\"\n", "imports C"},
+		"test helper in a program":         {"high/b.go", "package high\nimport _ \"" + module + "/help\"\n", "imports help, which is for tests"},
+		"dependency of a module":           {"nested/cmd/b.go", "package main\nimport _ \"example.com/other\"\n", "nested/cmd/b.go: imports example.com/other"},
+		"prefix that is another one":       {"nested/cmd/b.go", "package main\nimport _ \"example.com/allowed2\"\n", "imports example.com/allowed2"},
+		"package without a row":            {"more/a.go", "// Package more is more.\npackage more\n", "more: no row"},
+		"row without a package":            {"help/a.go", "", "help: a row, but no package"},
+		"drawer":                           {"high/util/a.go", "// Package util is a drawer.\npackage util\n", "high/util: says nothing"},
+		"no package comment":               {"high/a.go", "package high\n", "high: no package comment"},
+		"undocumented function":            {"high/b.go", "package high\nfunc F() {}\n", "high/b.go: F has no doc comment"},
+		"undocumented method":              {"high/b.go", "package high\n// T is.\ntype T int\nfunc (T) M() {}\n", "high/b.go: M has no doc comment"},
+		"undocumented type":                {"high/b.go", "package high\ntype T int\n", "high/b.go: T has no doc comment"},
+		"undocumented constant":            {"high/b.go", "package high\nconst (\n\tA = 1 // one\n\tB = 2\n)\n", "high/b.go: B has no doc comment"},
+		"undocumented field":               {"high/b.go", "package high\n// T is.\ntype T struct {\n\tA int // a\n\tB int\n}\n", "high/b.go: T.B has no doc comment"},
+		"system call elsewhere":            {"high/b.go", "package high\nimport \"syscall\"\nvar _, _ = syscall.Mmap(0, 0, 0, 0, 0)\n", "high/b.go: calls syscall.Mmap"},
+		"bare system call":                 {"high/b.go", "package high\nimport \"syscall\"\nfunc f() { syscall.RawSyscall(9, 0, 0, 0) }\n", "high/b.go: calls syscall.RawSyscall"},
+		"assembly":                         {"high/a_amd64.s", "TEXT ·f(SB), 0, $0\n\tRET\n", "high/a_amd64.s: only Go"},
+		"testing in a library":             {"high/b.go", "package high\nimport _ \"testing\"\n", "high/b.go: imports testing"},
+		"web server in a library":          {"high/b.go", "package high\nimport _ \"net/http\"\n", "high/b.go: imports net/http"},
+		"empty folder":                     {"high/none/", "", "high/none: an empty folder"},
+		"generic method":                   {"high/b.go", "package high\n// P is.\ntype P[K, V any] struct{}\nfunc (*(P[K, V])) M() {}\n", "high/b.go: M has no doc comment"},
+		"interface method":                 {"high/b.go", "package high\n// I is.\ntype I interface {\n\tM()\n}\n", "high/b.go: I.M has no doc comment"},
+		"nested field":                     {"high/b.go", "package high\n// T is.\ntype T struct {\n\tA struct{ B int } // a\n}\n", "high/b.go: T.A.B has no doc comment"},
+		"second type of a group":           {"high/b.go", "package high\n// Both are.\ntype (\n\tA int\n\tB int\n)\n", "high/b.go: B has no doc comment"},
+		"method named like an interface's": {"high/b.go", "package high\n// T is.\ntype T int\nfunc (T) Write(n int) {}\n", "high/b.go: Write has no doc comment"},
+		"no example":                       {"high/example_test.go", "package high_test\nfunc Example() {\n}", "high: no Example that runs"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -110,6 +128,11 @@ func TestLayersFailOnPlantedViolations(t *testing.T) {
 				files[tc.path] = tc.text
 			}
 			for path, text := range files {
+				if strings.HasSuffix(path, "/") {
+					if err := os.MkdirAll(filepath.Join(dir, path), 0o700); err != nil {
+						t.Fatal(err)
+					}
+				}
 				if text == "" {
 					continue
 				}
@@ -155,12 +178,21 @@ func check(t *testing.T, root string, rows []row) (problems []string) {
 		if d.IsDir() && file != root && (name == "testdata" || strings.HasPrefix(name, ".") || strings.HasPrefix(name, "_")) {
 			return filepath.SkipDir
 		}
-		if d.IsDir() || filepath.Ext(name) != ".go" {
-			return nil
-		}
 		rel, err := filepath.Rel(root, file)
 		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			if entries, err := os.ReadDir(file); err == nil && len(entries) == 0 {
+				report(filepath.ToSlash(rel), "an empty folder")
+			}
+			return nil
+		}
+		if slices.Contains([]string{".s", ".c", ".cc", ".h", ".syso"}, filepath.Ext(name)) {
+			report(filepath.ToSlash(rel), "only Go here; a row must allow other code first")
+		}
+		if filepath.Ext(name) != ".go" {
+			return nil
 		}
 		f, err := parser.ParseFile(fset, file, nil, parser.ParseComments)
 		if err != nil {
@@ -203,6 +235,11 @@ func check(t *testing.T, root string, rows []row) (problems []string) {
 				example = example || runs(f)
 				continue
 			}
+			if self.layer > 0 && !self.unsafe && !self.testing {
+				for _, call := range kernelCalls(f) {
+					report(where, "calls syscall.%s: that is for internal/sys", call)
+				}
+			}
 			onlyTests = false
 			documented = documented || f.Doc.Text() != ""
 			undocumented(f, !strings.Contains("/"+dir+"/", "/internal/") && !self.testing, func(name string) {
@@ -242,6 +279,12 @@ func refused(self row, byDir map[string]row, file, imported string, test bool) s
 		return ""
 	case "C":
 		return "C: there is no cgo here"
+	case "testing", "net/http", "net/http/pprof", "expvar", "plugin", "reflect/internal":
+		// What a library drags in stays in every program that uses it.
+		if !test && !self.testing && self.layer < 7 {
+			return imported + ": not in a library"
+		}
+		return ""
 	}
 	if rel, ours := strings.CutPrefix(imported, module+"/"); ours || imported == module {
 		if !ours {
@@ -273,6 +316,25 @@ func refused(self row, byDir map[string]row, file, imported string, test bool) s
 	return imported + ", which its row does not allow"
 }
 
+// kernelCalls returns the functions of package syscall that the file uses to
+// map memory or to call the kernel without a name.
+func kernelCalls(f *ast.File) (calls []string) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := sel.X.(*ast.Ident); ok && x.Name == "syscall" {
+			switch name := sel.Sel.Name; name {
+			case "Mmap", "Munmap", "Mprotect", "Madvise", "Syscall", "Syscall6", "RawSyscall", "RawSyscall6":
+				calls = append(calls, name)
+			}
+		}
+		return true
+	})
+	return calls
+}
+
 // runs reports whether the file has an Example with an Output comment: only
 // these are run.
 func runs(f *ast.File) bool {
@@ -291,17 +353,14 @@ func runs(f *ast.File) bool {
 }
 
 // undocumented calls report for every exported declaration without a comment,
-// and with fields for every such field of an exported struct too.
+// and with fields for every exported field and interface method too.
 func undocumented(f *ast.File, fields bool, report func(name string)) {
 	for _, decl := range f.Decls {
 		switch d := decl.(type) {
 		case *ast.FuncDecl:
 			exported := d.Name.IsExported()
 			if d.Recv != nil {
-				exported = exported && ast.IsExported(receiver(d.Recv.List[0].Type))
-				if slices.Contains([]string{"Error", "Unwrap", "String", "Set", "Type", "Read", "Write"}, d.Name.Name) {
-					exported = false // the interface documents it
-				}
+				exported = exported && ast.IsExported(receiver(d.Recv.List[0].Type)) && !ofWellKnownInterface(d)
 			}
 			if exported && d.Doc.Text() == "" {
 				report(d.Name.Name)
@@ -313,19 +372,11 @@ func undocumented(f *ast.File, fields bool, report func(name string)) {
 					if !s.Name.IsExported() {
 						continue
 					}
-					if s.Doc.Text() == "" && d.Doc.Text() == "" {
+					if s.Doc.Text() == "" && (d.Doc.Text() == "" || len(d.Specs) > 1) {
 						report(s.Name.Name)
 					}
-					st, ok := s.Type.(*ast.StructType)
-					if !ok || !fields {
-						continue
-					}
-					for _, field := range st.Fields.List {
-						for _, name := range field.Names {
-							if name.IsExported() && field.Doc.Text() == "" && field.Comment.Text() == "" {
-								report(s.Name.Name + "." + name.Name)
-							}
-						}
+					if fields {
+						undocumentedFields(s.Type, s.Name.Name, report)
 					}
 				case *ast.ValueSpec:
 					for _, name := range s.Names {
@@ -342,11 +393,49 @@ func undocumented(f *ast.File, fields bool, report func(name string)) {
 	}
 }
 
+func undocumentedFields(t ast.Expr, path string, report func(name string)) {
+	var list *ast.FieldList
+	switch t := t.(type) {
+	case *ast.StructType:
+		list = t.Fields
+	case *ast.InterfaceType:
+		list = t.Methods
+	default:
+		return
+	}
+	for _, field := range list.List {
+		for _, name := range field.Names {
+			if !name.IsExported() {
+				continue
+			}
+			if field.Doc.Text() == "" && field.Comment.Text() == "" {
+				report(path + "." + name.Name)
+			}
+			undocumentedFields(field.Type, path+"."+name.Name, report)
+		}
+	}
+}
+
+// ofWellKnownInterface recognises methods whose meaning an interface of the
+// standard library, or of a library that is used, gives: by name and number of
+// parameters and results.
+func ofWellKnownInterface(d *ast.FuncDecl) bool {
+	shape, ok := map[string][2]int{
+		"Error": {0, 1}, "Unwrap": {0, 1}, "String": {0, 1}, "Is": {1, 1},
+		"Read": {1, 2}, "Write": {1, 2}, "Set": {1, 1}, "Type": {0, 1},
+	}[d.Name.Name]
+	return ok && d.Type.Params.NumFields() == shape[0] && d.Type.Results.NumFields() == shape[1]
+}
+
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.StarExpr:
 		return receiver(e.X)
+	case *ast.ParenExpr:
+		return receiver(e.X)
 	case *ast.IndexExpr:
+		return receiver(e.X)
+	case *ast.IndexListExpr:
 		return receiver(e.X)
 	case *ast.Ident:
 		return e.Name

@@ -2,7 +2,10 @@ module github.com/memlane/memlane/test
 
 go 1.26.0
 
-require github.com/rogpeppe/go-internal v1.16.0
+require (
+	github.com/memlane/memlane v0.0.0
+	github.com/rogpeppe/go-internal v1.16.0
+)
 
 require (
 	golang.org/x/sys v0.49.0 // indirect

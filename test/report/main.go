@@ -37,7 +37,8 @@ func main() {
 	for in.Scan() {
 		var e event
 		if json.Unmarshal(in.Bytes(), &e) != nil {
-			fmt.Println(in.Text()) // the go command itself has something to say
+			fmt.Println(in.Text()) // the go command itself could not go on
+			failed++
 			continue
 		}
 		key := e.Package + " " + e.Test
