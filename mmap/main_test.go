@@ -24,6 +24,8 @@ func TestMain(m *testing.M) {
 		"fault":   faultWithoutGuard,
 		"noexec":  mapExecOnNoexec,
 		"lock":    lockTooMuch,
+		"group":   reserveInGroup,
+		"shorten": reserveAgainstAnother,
 		"reserve": reserveTooMuch,
 		"full":    storeIntoFullTmpfs,
 	})

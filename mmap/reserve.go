@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,16 +39,17 @@ func (e *SpaceError) Error() string {
 // Unwrap returns Err.
 func (e *SpaceError) Unwrap() error { return e.Err }
 
-// reserveStep is how much is allocated by one call: a signal makes the kernel
-// give back what an interrupted call had allocated, so that a very large one
-// might never end.
-const reserveStep = 256 << 20
+// reserveStep is how much is allocated by one call. On a tmpfs, kernels before
+// 6.11 give everything back that a call interrupted by a signal had allocated; a
+// profiler sends one every 10 ms, in which this much is done with ease.
+const reserveStep = 4 << 20
 
 // Reserve makes the file at least size bytes long and allocates them all. A
 // file whose size was only set, with Truncate, consists of holes, and touching a
 // hole for which there is no room is SIGBUS; after Reserve there are none. If
-// there is no room it returns a [*SpaceError] and the file has the size it had.
-// It never makes a file shorter. Where the file is memory (a tmpfs, a memfd),
+// there is no room it returns a [*SpaceError] and the file has the size it had;
+// what it could allocate before may stay allocated. It never makes a file
+// shorter, whatever others do to it at the same time. Where the file is memory (a tmpfs, a memfd),
 // more than the machine or the control group still has is refused before any is
 // taken, because taking it would have the kernel kill a program.
 //
@@ -91,15 +93,13 @@ func reserve(fd int, name string, size int64) error {
 		}
 	}
 	err = nil
-	for at := int64(0); at < size && err == nil; {
-		n := min(size-at, reserveStep)
-		err = sys.Fallocate(fd, at, n)
-		switch {
-		case errors.Is(err, syscall.EINTR):
-			err = nil // again
-		case err == nil:
-			at += n
-		}
+	for at := int64(0); at < size && err == nil; at += reserveStep {
+		err = retry(func() error { return sys.FallocateKeepSize(fd, at, min(size-at, reserveStep)) })
+	}
+	// The size comes last, and in a way that can only make the file longer:
+	// somebody else may have done so meanwhile, and have it mapped.
+	if err == nil && size > st.Size {
+		err = retry(func() error { return sys.Fallocate(fd, size-1, 1) })
 	}
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		if size <= st.Size {
@@ -109,9 +109,6 @@ func reserve(fd int, name string, size int64) error {
 	}
 	if err == nil {
 		return nil
-	}
-	if now, statErr := sys.Fstat(fd); statErr == nil && now.Size > st.Size {
-		sys.Ftruncate(fd, st.Size) // give back what was got
 	}
 	have := free(fd)
 	switch {
@@ -125,6 +122,15 @@ func reserve(fd int, name string, size int64) error {
 		return &Error{"reserve", name, err, "only regular files and memory files can be reserved"}
 	}
 	return &Error{"reserve", name, err, ""}
+}
+
+// retry makes a call again that a signal has interrupted.
+func retry(call func() error) error {
+	for {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
 }
 
 // free returns how many bytes can still be allocated in the file system of fd,
@@ -166,33 +172,59 @@ func freeMemory() int64 {
 	return (available + swap) << 10
 }
 
-// freeInGroup returns what the memory limit of the process's control group
-// leaves, as a container sees it; math.MaxInt64 where there is no limit. What
-// the group has in its page cache counts as free.
+// freeInGroup returns what the memory limits of the process's control group and
+// of those above it leave; math.MaxInt64 where there are none. What a group has
+// in its page cache and can drop counts as free. Inside a container the process
+// sees its own group as the top.
 func freeInGroup() int64 {
-	for _, group := range []struct{ limit, usage, stat, cache string }{
-		{"memory.max", "memory.current", "memory.stat", "file "},
-		{"memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_cache "},
-	} {
-		limit, ok := readNumber(group.limit)
-		usage, ok2 := readNumber(group.usage)
-		if !ok || !ok2 {
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return math.MaxInt64
+	}
+	have := int64(math.MaxInt64)
+	for line := range strings.Lines(string(text)) {
+		// number:controllers:path, see cgroups(7)
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
 			continue
 		}
-		cache, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup", group.stat))
-		var cached, shmem int64
-		for line := range strings.Lines(string(cache)) {
-			fmt.Sscanf(line, group.cache+"%d", &cached)
-			fmt.Sscanf(strings.TrimPrefix(line, "total_"), "shmem %d", &shmem) // in the cache, but it cannot be dropped
+		switch {
+		case parts[1] == "":
+			for _, top := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+				have = min(have, freeInBranch(top, parts[2], "memory.max", "memory.current", "file"))
+			}
+		case slices.Contains(strings.Split(parts[1], ","), "memory"):
+			have = min(have, freeInBranch("/sys/fs/cgroup/memory", parts[2], "memory.limit_in_bytes", "memory.usage_in_bytes", "total_cache"))
 		}
-		return max(0, limit-usage+max(0, cached-shmem))
 	}
-	return math.MaxInt64
+	return have
+}
+
+// freeInBranch looks at the group below top and at each one above it.
+func freeInBranch(top, group, limitName, usageName, cacheName string) int64 {
+	have := int64(math.MaxInt64)
+	for group = filepath.Clean("/" + group); ; group = filepath.Dir(group) {
+		dir := filepath.Join(top, group)
+		limit, ok := readNumber(filepath.Join(dir, limitName))
+		usage, ok2 := readNumber(filepath.Join(dir, usageName))
+		if ok && ok2 {
+			stat, _ := os.ReadFile(filepath.Join(dir, "memory.stat"))
+			var cached, shmem int64
+			for line := range strings.Lines(string(stat)) {
+				fmt.Sscanf(line, cacheName+" %d", &cached)
+				fmt.Sscanf(strings.TrimPrefix(line, "total_"), "shmem %d", &shmem) // in the cache, but it cannot be dropped
+			}
+			have = min(have, max(0, limit-usage+max(0, cached-shmem)))
+		}
+		if group == "/" {
+			return have
+		}
+	}
 }
 
 // readNumber reads a file of the control group; false for "max" too.
-func readNumber(name string) (int64, bool) {
-	text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", name))
+func readNumber(path string) (int64, bool) {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0, false
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -96,4 +97,58 @@ func TestPin(t *testing.T) {
 		t.Errorf("after Close: %q", line)
 	}
 	wantError(t, m.Pin(), []error{mmap.ErrClosed})
+}
+
+// reserveInGroup enters control group args[0] and reserves more memory than it
+// may have, then less.
+func reserveInGroup(args []string) error {
+	if err := os.WriteFile(filepath.Join(args[0], "cgroup.procs"), []byte(fmt.Sprint(os.Getpid())), 0); err != nil {
+		return err
+	}
+	fd, err := sys.Memfd("group", 0)
+	if err != nil {
+		return err
+	}
+	var space *mmap.SpaceError
+	fmt.Println("too much:", errors.As(mmap.ReserveFD(fd, "memfd", 128<<20), &space))
+	fmt.Println("in the limit:", mmap.ReserveFD(fd, "memfd", 16<<20))
+	return nil
+}
+
+// Two processes make one file longer at the same time, one of them without
+// success: it takes nothing from the other.
+func TestReserveNeverShortens(t *testing.T) {
+	const ns = syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS
+	proctest.RequireNamespaces(t, ns)
+	if out := proctest.Run(t, &proctest.Config{Namespaces: ns}, "shorten", t.TempDir()); out != "never" {
+		t.Errorf("got %q", out)
+	}
+}
+
+func reserveAgainstAnother(args []string) error {
+	if err := syscall.Mount("tmpfs", args[0], "tmpfs", 0, "size=1m"); err != nil {
+		return err
+	}
+	for range 2000 {
+		f, err := os.Create(filepath.Join(args[0], "f"))
+		if err != nil {
+			return err
+		}
+		var failing, other error
+		var wg sync.WaitGroup
+		wg.Go(func() { failing = mmap.Reserve(f, 1<<20+4096) })
+		wg.Go(func() { other = mmap.Reserve(f, 128<<10) })
+		wg.Wait()
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if failing == nil || (other == nil && st.Size() != 128<<10) {
+			fmt.Printf("the file has %d bytes after %v and %v\n", st.Size(), failing, other)
+			return nil
+		}
+		f.Close()
+	}
+	fmt.Println("never")
+	return nil
 }

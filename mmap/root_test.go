@@ -3,10 +3,14 @@
 package mmap_test
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/mmap"
 )
 
@@ -38,5 +42,32 @@ func TestRootHugePagesFromThePool(t *testing.T) {
 	second := anonymous(t, 6<<20, mmap.Read|mmap.Write, &mmap.Config{HugePages: mmap.Huge2MiB})
 	if got, why := second.HugePages(); got == mmap.Huge2MiB || why == nil {
 		t.Errorf("with too few pages in the pool: got %v, because %v", got, why)
+	}
+}
+
+// The memory limit of a control group is asked before it is run into.
+func TestRootReserveInAControlGroup(t *testing.T) {
+	const limit = 64 << 20
+	dir := ""
+	for _, g := range []struct{ top, limit string }{
+		{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
+		{"/sys/fs/cgroup", "memory.max"},
+	} {
+		path := filepath.Join(g.top, fmt.Sprintf("memlane-test-%d", os.Getpid()))
+		if err := os.Mkdir(path, 0o755); err != nil {
+			continue
+		}
+		t.Cleanup(func() { syscall.Rmdir(path) })
+		if err := os.WriteFile(filepath.Join(path, g.limit), []byte(fmt.Sprint(limit)), 0); err == nil {
+			dir = path
+			break
+		}
+	}
+	if dir == "" {
+		t.Skip("needs a control group with a memory controller")
+	}
+	out := proctest.Run(t, nil, "group", dir)
+	if out != "too much: true\nin the limit: <nil>" {
+		t.Errorf("got %q", out)
 	}
 }

@@ -2,11 +2,13 @@ package segment
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -64,16 +66,24 @@ func CreateAnonymous(label string, size int, c *Config) (*Segment, error) {
 		return fail(err, "")
 	}
 	s.file, s.hugeWhy = file, hugeWhy
+	whole := false
+	defer func() {
+		if !whole { // Fill can panic too
+			s.Close()
+		}
+	}()
 	if c.Fill != nil {
 		if err := s.View(c.Fill); err != nil {
-			s.Close()
 			return fail(fmt.Errorf("fill it: %w", err), "")
 		}
 	}
 	if err := sys.AddSeals(fd, seals); err != nil {
-		s.Close()
 		return fail(fmt.Errorf("seal it: %w", err), "")
 	}
+	if err := s.pin(c); err != nil {
+		return fail(err, "")
+	}
+	whole = true
 	return s, nil
 }
 
@@ -131,6 +141,10 @@ const (
 // Send hands an anonymous segment of this process over to the process at the
 // other end of a Unix socket, a stream or a SOCK_SEQPACKET one, which calls
 // [Receive]. It can be sent any number of times.
+//
+// A context that can end uses the socket's deadline, so set none beside it, and
+// let one Send at a time write to a socket. If it ends in the middle of a
+// message, which on a stream it can, the error matches [ErrProtocol] too.
 func (s *Segment) Send(ctx context.Context, conn *net.UnixConn) error {
 	fail := func(err error, fix string) error { return &Error{"send", s.Name(), err, fix} }
 	file, err := s.File()
@@ -145,15 +159,19 @@ func (s *Segment) Send(ctx context.Context, conn *net.UnixConn) error {
 	n := copy(message, magic)
 	message[n] = byte(len(label))
 	copy(message[n+1:], label)
-	err = within(ctx, conn.SetWriteDeadline, func() error {
-		n, _, err := conn.WriteMsgUnix(message, syscall.UnixRights(int(file.Fd())), nil)
-		for err == nil && n < messageBytes {
+	sent := 0
+	err = within(ctx, conn.SetWriteDeadline, func() (err error) {
+		sent, _, err = conn.WriteMsgUnix(message, syscall.UnixRights(int(file.Fd())), nil)
+		for err == nil && sent < messageBytes {
 			var more int
-			more, err = conn.Write(message[n:])
-			n += more
+			more, err = conn.Write(message[sent:])
+			sent += more
 		}
 		return err
 	})
+	if err != nil && sent > 0 {
+		err = fmt.Errorf("%w: %d of %d bytes were sent: %w", ErrProtocol, sent, messageBytes, err)
+	}
 	if err != nil {
 		return fail(err, "")
 	}
@@ -166,15 +184,19 @@ func (s *Segment) Send(ctx context.Context, conn *net.UnixConn) error {
 // ([ErrQuota]), with all of them reserved ([ErrSparse]). After an error that
 // matches [ErrProtocol] the socket is out of step: close it.
 //
+// A context that can end uses the socket's deadline, so set none beside it, and
+// let one Receive at a time read from a socket.
+//
 // Of c, only HugePages, Prefault and Pin apply.
 func Receive(ctx context.Context, conn *net.UnixConn, quota int64, c *Config) (*Segment, error) {
 	fail := func(err error) (*Segment, error) {
-		return nil, &Error{"receive", "segment from " + conn.LocalAddr().String(), err, ""}
+		return nil, &Error{"receive", "segment from a Unix socket", err, ""}
 	}
 	message := make([]byte, messageBytes)
 	// Room for some descriptors more than the one that is wanted, so that they
-	// are seen and closed; the kernel drops what exceeds it.
-	oob := make([]byte, syscall.CmsgSpace(8*4))
+	// are seen and closed, and for what a socket option of the caller's adds;
+	// the kernel drops what exceeds it.
+	oob := make([]byte, syscall.CmsgSpace(8*4)+syscall.CmsgSpace(syscall.SizeofUcred)+syscall.CmsgSpace(4))
 	var n, oobn, flags int
 	err := within(ctx, conn.SetReadDeadline, func() (err error) {
 		// Package net asks for MSG_CMSG_CLOEXEC.
@@ -202,6 +224,8 @@ func Receive(ctx context.Context, conn *net.UnixConn, quota int64, c *Config) (*
 	}
 	label := message[len(magic)+1:]
 	switch {
+	case err != nil && n > 0:
+		return fail(fmt.Errorf("%w: %d of %d bytes came: %w", ErrProtocol, n, messageBytes, err))
 	case err != nil:
 		return fail(err)
 	case n == 0:
@@ -215,17 +239,29 @@ func Receive(ctx context.Context, conn *net.UnixConn, quota int64, c *Config) (*
 	return accept(fds[0], fmt.Sprintf("received %q", label), quota, c)
 }
 
-// descriptors takes the descriptors out of control messages.
+// descriptors takes the descriptors out of control messages. What the socket's
+// SO_PASSCRED and SO_PASSPIDFD add is let go.
 func descriptors(oob []byte) ([]int, error) {
+	const scmPidfd = 4
 	messages, err := syscall.ParseSocketControlMessage(oob)
 	if err != nil {
 		return nil, err
 	}
 	var fds []int
 	for _, m := range messages {
-		more, rightsErr := syscall.ParseUnixRights(&m)
-		fds = append(fds, more...)
-		err = errors.Join(err, rightsErr)
+		if m.Header.Level != syscall.SOL_SOCKET {
+			continue
+		}
+		switch m.Header.Type {
+		case syscall.SCM_RIGHTS:
+			more, rightsErr := syscall.ParseUnixRights(&m)
+			fds = append(fds, more...)
+			err = errors.Join(err, rightsErr)
+		case scmPidfd:
+			if len(m.Data) >= 4 {
+				sys.Close(int(binary.NativeEndian.Uint32(m.Data)))
+			}
+		}
 	}
 	return fds, err
 }
@@ -280,10 +316,72 @@ func accept(fd int, object string, quota int64, c *Config) (*Segment, error) {
 		return fail(fmt.Errorf("%w: %d of %d bytes", ErrSparse, st.Blocks*512, st.Size), "the sender must reserve it with fallocate before sealing")
 	}
 	s, err := mapFD(fd, object, int(st.Size), mmap.Read, c)
+	if err == nil {
+		if err = checkReserved(fd, s, &st); err == nil {
+			err = s.pin(c)
+		}
+		if err != nil {
+			s.Close()
+		}
+	}
 	if err != nil {
 		return fail(err, "")
 	}
 	return s, nil
+}
+
+// checkReserved finds out whether every page of a sealed segment exists. The
+// number of blocks does not say so: some can lie behind the end of the file. The
+// kernel tells where data is; what it calls a hole is either none, or memory that
+// was reserved and never touched.
+func checkReserved(fd int, s *Segment, st *sys.Stat) error {
+	size := st.Size
+	for at := int64(0); at < size; {
+		hole, err := sys.NextHole(fd, at)
+		if err != nil {
+			return err
+		}
+		if s.PageSize() > os.Getpagesize() {
+			hole = 0 // hugetlbfs calls everything data
+		}
+		if hole >= size {
+			return nil
+		}
+		next, err := sys.NextData(fd, hole)
+		if errors.Is(err, syscall.ENXIO) || s.PageSize() > os.Getpagesize() {
+			next, err = size, nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := checkHole(fd, s, st, int(hole), int(next-hole)); err != nil {
+			return err
+		}
+		at = next
+	}
+	return nil
+}
+
+// checkHole looks whether there are pages where no data is.
+func checkHole(fd int, s *Segment, st *sys.Stat, at, length int) error {
+	// The kernel has no better word for it (mincore and cachestat tell apart what
+	// was touched, not what exists). Bringing pages in that exist allocates
+	// nothing, so an allocation shows one that did not. A step is what a sender
+	// can charge to the receiver before he is found out.
+	step := max(256<<10, s.PageSize())
+	for done := 0; done < length; done += step {
+		if err := s.Populate(at+done, min(step, length-done), mmap.Read); err != nil {
+			return err
+		}
+		now, err := sys.Fstat(fd)
+		if err != nil {
+			return err
+		}
+		if now.Blocks != st.Blocks {
+			return fmt.Errorf("%w: there is a hole at offset %d or soon after", ErrSparse, at+done)
+		}
+	}
+	return nil
 }
 
 // within runs fn, which waits on a connection, and ends its wait when ctx ends.
@@ -312,20 +410,20 @@ func within(ctx context.Context, setDeadline func(time.Time) error, fn func() er
 }
 
 // Remove takes the name of a named segment away, if it is still this segment's;
-// see the function [Remove].
+// see the function [Remove]. It must be called before Close: a file that nobody
+// holds can be deleted, and another can look like it then. Should somebody
+// replace the name between the look and the removal, the other file loses it.
 func (s *Segment) Remove() error {
 	if s.path == "" {
 		return &Error{"remove", s.Name(), ErrNotExist, "an anonymous segment has no name; it ends with its last user"}
 	}
-	at := strings.LastIndexByte(s.path, '/')
-	c := &Config{Folder: s.path[:max(at, 1)]}
-	if at < 0 {
-		c.Folder = "."
+	if s.Bytes() == nil {
+		return &Error{"remove", s.Name(), mmap.ErrClosed, "remove it before Close, or by its name"}
 	}
-	dir, err := c.open("remove")
+	dir, err := s.config.open("remove")
 	if err != nil {
 		return err
 	}
 	defer dir.close()
-	return remove(dir, s.path[at+1:], c, s)
+	return remove(dir, filepath.Base(s.path), s.config, s)
 }

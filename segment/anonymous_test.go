@@ -170,6 +170,37 @@ func memfd(t testing.TB, size, reserved int64, seals int) int {
 	return fd
 }
 
+// memfdWithBlocksBehindItsEnd has as many blocks as bytes, and none where the
+// bytes are.
+func memfdWithBlocksBehindItsEnd(t testing.TB) int {
+	t.Helper()
+	fd := memfd(t, 65536, 0, 0)
+	err := sys.FallocateKeepSize(fd, 65536, 65536)
+	if err == nil {
+		err = sys.AddSeals(fd, four)
+	}
+	st, statErr := sys.Fstat(fd)
+	if err != nil || statErr != nil || st.Blocks*512 < st.Size {
+		t.Fatal(err, statErr, st)
+	}
+	return fd
+}
+
+// memfdWithAHoleAmongData is written at both ends and has blocks behind them.
+func memfdWithAHoleAmongData(t testing.TB) int {
+	t.Helper()
+	fd := memfd(t, 65536, 0, 0)
+	for _, at := range []int64{0, 65535} {
+		if _, err := syscall.Pwrite(fd, []byte("x"), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(sys.FallocateKeepSize(fd, 65536, 65536), sys.AddSeals(fd, four)); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
 const four = sys.SealShrink | sys.SealGrow | sys.SealFutureWrite | sys.SealSeal
 
 func TestSendAndReceive(t *testing.T) {
@@ -240,23 +271,25 @@ func TestReceiveRefuses(t *testing.T) {
 		fds     []int
 		want    error
 	}{
-		"a file":          {message(""), []int{int(plain.Fd())}, segment.ErrNotSealed},
-		"a pipe":          {message(""), []int{int(readEnd.Fd())}, segment.ErrNotSealed},
-		"no seals":        {message(""), []int{memfd(t, 8192, 8192, 0)}, segment.ErrNotSealed},
-		"no SHRINK":       {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealShrink)}, segment.ErrNotSealed},
-		"no GROW":         {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealGrow)}, segment.ErrNotSealed},
-		"no FUTURE_WRITE": {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealFutureWrite)}, segment.ErrNotSealed},
-		"no SEAL":         {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealSeal)}, segment.ErrNotSealed},
-		"sparse":          {message(""), []int{memfd(t, 8192, 0, four)}, segment.ErrSparse},
-		"a hole":          {message(""), []int{memfd(t, 8192, 4096, four)}, segment.ErrSparse},
-		"empty":           {message(""), []int{memfd(t, 0, 0, four)}, segment.ErrSize},
-		"over the quota":  {message(""), []int{memfd(t, 65536+1, 65536+1, four)}, segment.ErrQuota},
-		"no descriptor":   {message(""), nil, segment.ErrProtocol},
-		"two descriptors": {message(""), []int{good(), good()}, segment.ErrProtocol},
-		"many":            {message(""), []int{good(), good(), good(), good(), good(), good(), good(), good(), good(), good(), good(), good()}, segment.ErrProtocol},
-		"garbage":         {bytes.Repeat([]byte("x"), 64), []int{good()}, segment.ErrProtocol},
-		"short":           {message("")[:10], []int{good()}, segment.ErrProtocol},
-		"long label":      {long, []int{good()}, segment.ErrProtocol},
+		"a file":            {message(""), []int{int(plain.Fd())}, segment.ErrNotSealed},
+		"a pipe":            {message(""), []int{int(readEnd.Fd())}, segment.ErrNotSealed},
+		"no seals":          {message(""), []int{memfd(t, 8192, 8192, 0)}, segment.ErrNotSealed},
+		"no SHRINK":         {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealShrink)}, segment.ErrNotSealed},
+		"no GROW":           {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealGrow)}, segment.ErrNotSealed},
+		"no FUTURE_WRITE":   {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealFutureWrite)}, segment.ErrNotSealed},
+		"no SEAL":           {message(""), []int{memfd(t, 8192, 8192, four&^sys.SealSeal)}, segment.ErrNotSealed},
+		"sparse":            {message(""), []int{memfd(t, 8192, 0, four)}, segment.ErrSparse},
+		"a hole":            {message(""), []int{memfd(t, 8192, 4096, four)}, segment.ErrSparse},
+		"blocks elsewhere":  {message(""), []int{memfdWithBlocksBehindItsEnd(t)}, segment.ErrSparse},
+		"a hole among data": {message(""), []int{memfdWithAHoleAmongData(t)}, segment.ErrSparse},
+		"empty":             {message(""), []int{memfd(t, 0, 0, four)}, segment.ErrSize},
+		"over the quota":    {message(""), []int{memfd(t, 65536+1, 65536+1, four)}, segment.ErrQuota},
+		"no descriptor":     {message(""), nil, segment.ErrProtocol},
+		"two descriptors":   {message(""), []int{good(), good()}, segment.ErrProtocol},
+		"many":              {message(""), []int{good(), good(), good(), good(), good(), good(), good(), good(), good(), good(), good(), good()}, segment.ErrProtocol},
+		"garbage":           {bytes.Repeat([]byte("x"), 64), []int{good()}, segment.ErrProtocol},
+		"short":             {message("")[:10], []int{good()}, segment.ErrProtocol},
+		"long label":        {long, []int{good()}, segment.ErrProtocol},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := openFiles(t)
@@ -323,6 +356,38 @@ func TestReceiveInPieces(t *testing.T) {
 	}
 }
 
+// Options of the receiver's own socket do not get in the way, or leak.
+func TestReceiveWithCredentials(t *testing.T) {
+	a, b := pair(t, syscall.SOCK_SEQPACKET)
+	raw, err := b.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const soPassPidfd = 76 // since Linux 6.5
+	raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PASSCRED, 1)
+		syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, soPassPidfd, 1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := anonymous(t, 4096, nil)
+	before := openFiles(t)
+	for range 5 {
+		if err := s.Send(background, a); err != nil {
+			t.Fatal(err)
+		}
+		r, err := segment.Receive(background, b, 4096, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+	}
+	if after := openFiles(t); after != before {
+		t.Errorf("%d descriptors are open, %d were", after, before)
+	}
+}
+
 func TestReceiveEndsWithItsContext(t *testing.T) {
 	_, b := pair(t, syscall.SOCK_SEQPACKET)
 	reason := errors.New("changed my mind")
@@ -344,6 +409,31 @@ func TestReceiveEndsWithItsContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
+	// A socket on which a Receive was cancelled can be used on.
+	x, y := pair(t, syscall.SOCK_SEQPACKET)
+	gone, end := context.WithCancel(background)
+	go end()
+	if _, err := segment.Receive(gone, y, 1, nil); err == nil {
+		t.Fatal("received nothing")
+	}
+	if err := anonymous(t, 1, nil).Send(background, x); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = segment.Receive(background, y, 1<<20, nil); err != nil {
+		t.Fatalf("after a cancelled Receive: %v", err)
+	}
+	s.Close()
+	// One that is cancelled in the middle of a message says that it is.
+	p, q := pair(t, syscall.SOCK_STREAM)
+	half, stop2 := context.WithCancel(background)
+	if _, err := p.Write([]byte("memlane\x01")); err != nil {
+		t.Fatal(err)
+	}
+	go stop2()
+	_, err = segment.Receive(half, q, 1, nil)
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled in the middle: %v", err)
+	}
 }
 
 // listFiles prints what its descriptors are.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"syscall"
 
@@ -26,7 +27,9 @@ const hiddenPrefix = ".memlane-building-"
 var noTmpfile = false
 
 func newBuild(dir *folder) (*build, error) {
-	if !noTmpfile {
+	if _, err := os.Lstat(sys.FDPath(dir.fd)); err == nil && !noTmpfile {
+		// Without /proc the file could not be named afterwards.
+		//
 		// O_TMPFILE needs the folder itself opened; "." of an O_PATH descriptor
 		// does.
 		fd, err := sys.Openat(dir.fd, ".", sys.OTmpfile|syscall.O_RDWR, 0o600)
@@ -65,6 +68,13 @@ func (b *build) publish(name string) error {
 		return err
 	}
 	err := sys.RenameNoReplace(b.dir.fd, b.hidden, name)
+	if isErrno(err, syscall.EINVAL, syscall.ENOSYS) {
+		// Some network file systems. For a moment the file has two names, and
+		// who attaches just then refuses it.
+		if err = sys.Link(b.dir.fd, b.hidden, name); err == nil {
+			err = sys.Unlinkat(b.dir.fd, b.hidden)
+		}
+	}
 	if err == nil {
 		b.hidden = ""
 	}

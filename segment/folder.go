@@ -6,6 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -44,11 +48,49 @@ func (c *Config) open(op string) (*folder, error) {
 		}
 		return &folder{path, fd}, nil
 	}
-	fd, err := sys.Openat(sys.AtCwd, c.Folder, sys.OPath|syscall.O_DIRECTORY, 0)
+	fail := func(err error, fix string) (*folder, error) {
+		return nil, &Error{op, "folder " + c.Folder, err, fix}
+	}
+	fd, err := sys.OpenFolder(c.Folder)
+	switch {
+	case errors.Is(err, syscall.ELOOP):
+		fix := "give the path without symbolic links"
+		if real, err := filepath.EvalSymlinks(c.Folder); err == nil {
+			fix = "if you trust it, give the path behind it: " + real
+		}
+		return fail(fmt.Errorf("%w: a symbolic link is on the path", ErrUntrusted), fix)
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fail(err, "raise ulimit -n")
+	case err != nil:
+		return fail(err, "make the folder first, or leave Config.Folder empty for the user's private one")
+	}
+	st, err := sys.Fstat(fd)
+	if err == nil {
+		err = c.trustFolder(&st)
+	}
 	if err != nil {
-		return nil, &Error{op, "folder " + c.Folder, err, "make the folder first, or leave Config.Folder empty for the user's private one"}
+		sys.Close(fd)
+		return fail(err, "choose a folder of yours or of root's, or accept its user in Config.Owners")
 	}
 	return &folder{c.Folder, fd}, nil
+}
+
+// trustFolder says why what lies in a folder may be anybody's; nil if the folder
+// is of a user who is accepted, or of root, and others cannot replace names of
+// ours in it.
+func (c *Config) trustFolder(st *sys.Stat) error {
+	sticky := st.Mode&syscall.S_ISVTX != 0
+	switch {
+	case int(st.UID) == overflowUID() && sticky:
+		// The host's root, most likely, as with a /dev/shm that is shared into a
+		// container. Whose folder it is, only its files of users who are
+		// accepted are used.
+	case st.UID != 0 && !c.accepts(st.UID):
+		return fmt.Errorf("%w: a folder of user %d", ErrUntrusted, st.UID)
+	case st.Mode&0o002 != 0 && !sticky:
+		return fmt.Errorf("%w: everybody may replace what is in it, mode %#o without the sticky bit", ErrUntrusted, st.Mode&0o777)
+	}
+	return nil
 }
 
 func (f *folder) close() { sys.Close(f.fd) }
@@ -62,8 +104,13 @@ func openDefault() (string, int, error) {
 		if st, err := os.Stat(base); err != nil || !st.IsDir() {
 			base = os.TempDir()
 		}
+		// Root's links, as /dev/shm is one on some systems, are no trap.
+		if real, err := filepath.EvalSymlinks(base); err == nil {
+			base = real
+		}
 		path = filepath.Join(base, fmt.Sprintf("memlane-%d", os.Geteuid()))
 	}
+	path = filepath.Clean(path) // with a slash at its end, a link would be followed
 	fail := func(err error, fix string) (string, int, error) {
 		return "", -1, &Error{"open", "private folder " + path, err, fix}
 	}
@@ -71,20 +118,21 @@ func openDefault() (string, int, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return fail(err, "set MEMLANE_DIR to a folder that can be made")
 	}
-	fd, err := sys.Openat(sys.AtCwd, path, sys.OPath|sys.ONoFollow, 0)
-	if err != nil {
+	fd, err := sys.OpenFolder(path)
+	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return fail(fmt.Errorf("%w: a symbolic link is on the path", ErrUntrusted), another)
+	case errors.Is(err, syscall.ENOTDIR):
+		return fail(fmt.Errorf("%w: it is not a folder", ErrUntrusted), "set MEMLANE_DIR to a folder of your own")
+	case err != nil:
 		return fail(err, another)
 	}
 	st, err := sys.Fstat(fd)
 	switch {
 	case err != nil:
-	case st.Mode&syscall.S_IFMT == syscall.S_IFLNK:
-		err = fmt.Errorf("%w: it is a symbolic link", ErrUntrusted)
-	case st.Mode&syscall.S_IFMT != syscall.S_IFDIR:
-		err = fmt.Errorf("%w: it is not a folder", ErrUntrusted)
-	case int(st.UID) != os.Geteuid():
+	case !(&Config{}).accepts(st.UID):
 		err = fmt.Errorf("%w: it belongs to user %d", ErrUntrusted, st.UID)
-	case st.Mode&0o022 != 0:
+	case st.Mode&0o022 != 0: // the group's members too
 		sys.Close(fd)
 		return fail(fmt.Errorf("%w: others may write in it, mode %#o", ErrUntrusted, st.Mode&0o777), "chmod 700 "+path)
 	}
@@ -94,3 +142,35 @@ func openDefault() (string, int, error) {
 	}
 	return path, fd, nil
 }
+
+// accepts reports whether a file of the user may be used: of this process's own
+// user, or of one of Owners.
+func (c *Config) accepts(uid uint32) bool {
+	if int(uid) == overflowUID() {
+		// Inside a user namespace all users that it does not know look like
+		// this one: it can be anybody's.
+		return false
+	}
+	return int(uid) == os.Geteuid() || slices.Contains(c.Owners, int(uid))
+}
+
+// overflowUID returns the user id that stands for unknown users in this
+// process's user namespace; -1 if there are none, because it knows all.
+var overflowUID = sync.OnceValue(func() int {
+	var first, host, count uint64
+	if text, err := os.ReadFile("/proc/self/uid_map"); err == nil {
+		fmt.Sscan(string(text), &first, &host, &count)
+	}
+	if count == 0 || (first == 0 && count >= 1<<32-1) {
+		return -1
+	}
+	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if err != nil {
+		return 65534
+	}
+	id, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 65534
+	}
+	return id
+})

@@ -32,6 +32,9 @@ type Info struct {
 	// Hidden is how many processes could not be looked at, because they are
 	// another user's.
 	Hidden int
+	// Unknown says that processes of other users cannot even be counted, as
+	// with /proc mounted hidepid=2, or none mounted.
+	Unknown bool
 	// Refused is why Attach would refuse it, or nil.
 	Refused error
 }
@@ -60,8 +63,11 @@ func Stat(name string, c *Config) (Info, error) {
 	if err != nil {
 		return Info{}, &Error{"stat", dir.join(name), err, ""}
 	}
+	if errors.Is(info.Refused, ErrNotExist) {
+		return Info{}, &Error{"stat", dir.join(name), ErrNotExist, ""} // removed just now
+	}
 	found, hidden := users(map[fileKey]bool{key: true})
-	info.Users, info.Hidden = found[key], hidden
+	info.Users, info.Hidden, info.Unknown = found[key], hidden, usersUnknown()
 	return info, nil
 }
 
@@ -93,7 +99,7 @@ func List(c *Config) iter.Seq2[Info, error] {
 				continue
 			}
 			info, key, err := dir.info(name, c)
-			if errors.Is(err, ErrNotExist) || info.Mode.IsDir() {
+			if errors.Is(err, ErrNotExist) || errors.Is(info.Refused, ErrNotExist) || info.Mode.IsDir() {
 				continue // removed since the names were read; or a folder
 			}
 			if err != nil {
@@ -104,8 +110,9 @@ func List(c *Config) iter.Seq2[Info, error] {
 		}
 		// One look at all processes for all segments.
 		found, hidden := users(wanted)
+		unknown := usersUnknown()
 		for i, info := range infos {
-			info.Users, info.Hidden = found[keys[i]], hidden
+			info.Users, info.Hidden, info.Unknown = found[keys[i]], hidden, unknown
 			if !yield(info, nil) {
 				return
 			}
@@ -149,7 +156,17 @@ func (f *folder) info(name string, c *Config) (Info, fileKey, error) {
 		Mode: fs.FileMode(st.Mode & 0o777), UID: int(st.UID), GID: int(st.GID),
 		Created: times.Born, Modified: times.Modified, Refused: c.trust(&st),
 	}
+	if err := checkName("attach", name); err != nil && info.Refused == nil {
+		info.Refused = err
+	}
+	if info.Refused == nil && st.Size == 0 {
+		info.Refused = ErrEmpty
+	}
 	switch st.Mode & syscall.S_IFMT {
+	case syscall.S_IFSOCK:
+		info.Mode |= fs.ModeSocket
+	case syscall.S_IFCHR, syscall.S_IFBLK:
+		info.Mode |= fs.ModeDevice
 	case syscall.S_IFDIR:
 		info.Mode |= fs.ModeDir
 	case syscall.S_IFLNK:
@@ -158,6 +175,13 @@ func (f *folder) info(name string, c *Config) (Info, fileKey, error) {
 		info.Mode |= fs.ModeNamedPipe
 	}
 	return info, fileKey{st.Dev, st.Ino}, nil
+}
+
+// usersUnknown reports whether /proc hides other users' processes altogether:
+// then the first of all, which always is there, is not.
+func usersUnknown() bool {
+	_, err := os.Stat("/proc/1")
+	return err != nil
 }
 
 // users looks through /proc for processes that map the files, and counts those

@@ -29,6 +29,7 @@ func TestMain(m *testing.M) {
 		"attack":  attackSealed,
 		"squat":   squat,
 		"offered": listFiles,
+		"swap":    swap,
 	})
 }
 
@@ -242,6 +243,8 @@ func squat(args []string) error {
 		// kernel refuses.
 		"second": os.Link(at("precious"), at("second")),
 	}
+	os.Symlink(at("real"), at("to-real"))
+	os.Mkdir(at("theirs"), 0o777)
 	os.Chmod(at("fifo"), 0o666)
 	os.Chmod(at("file"), 0o666)
 	if planted["file"] != nil {
@@ -253,4 +256,39 @@ func squat(args []string) error {
 		}
 	}
 	return nil
+}
+
+// swap gives "name" in folder args[0] in turn to a segment, a link, a FIFO, a
+// folder, a second name of another file and nothing, until it is killed.
+func swap(args []string) error {
+	at := func(name string) string { return filepath.Join(args[0], name) }
+	for turn := 0; ; turn++ {
+		next := at("next")
+		var err error
+		switch turn % 6 {
+		case 0, 2:
+			var s *segment.Segment
+			if s, err = segment.Create("next", raceSize, &segment.Config{Folder: args[0], Fill: fill}); err == nil {
+				s.Close()
+			}
+		case 1:
+			err = os.Symlink(at("precious"), next)
+		case 3:
+			err = syscall.Mkfifo(next, 0o600)
+		case 4:
+			err = os.Link(at("precious"), next)
+		case 5:
+			os.Remove(at("name"))
+			continue
+		}
+		if err == nil {
+			err = os.Rename(next, at("name"))
+		}
+		if err != nil {
+			return err
+		}
+		if turn == 0 {
+			fmt.Println("swapping")
+		}
+	}
 }

@@ -3,10 +3,13 @@
 package segment_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/memlane/memlane/internal/proctest"
@@ -40,7 +43,7 @@ func TestRootSquattersInAStickyFolder(t *testing.T) {
 			setting(t, "/proc/sys/fs/protected_regular", fmt.Sprint(level))
 			setting(t, "/proc/sys/fs/protected_fifos", fmt.Sprint(level))
 			dir := folder(t)
-			if err := os.Chmod(dir, 0o1777); err != nil {
+			if err := os.Chmod(dir, 0o777|fs.ModeSticky); err != nil {
 				t.Fatal(err)
 			}
 			precious := filepath.Join(dir, "precious")
@@ -67,6 +70,19 @@ func TestRootSquattersInAStickyFolder(t *testing.T) {
 				}
 				wantError(t, err, []error{segment.ErrUntrusted}, name)
 			}
+			// A folder that is somebody else's link, or his own.
+			if err := os.Mkdir(filepath.Join(dir, "real"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for _, planted := range []string{"to-real", "to-real/below", "theirs"} {
+				_, err := segment.Create("s", 1, &segment.Config{Folder: filepath.Join(dir, planted)})
+				wantRefused(t, err, planted)
+			}
+			for _, planted := range []string{"to-real", "to-real/", "to-real/.", "theirs"} {
+				t.Setenv("MEMLANE_DIR", dir+"/"+planted)
+				_, err := segment.DefaultFolder()
+				wantRefused(t, err, "")
+			}
 			// Who is accepted by name is.
 			s, err := segment.Attach("file", &segment.Config{Folder: dir, Owners: []int{proctest.Nobody}})
 			if err != nil {
@@ -83,6 +99,33 @@ func TestRootSquattersInAStickyFolder(t *testing.T) {
 	}
 }
 
+// wantRefused wants us to refuse a folder, or the kernel before us: with
+// protected_symlinks it does not follow another user's link.
+func wantRefused(t *testing.T, err error, name string) {
+	t.Helper()
+	if !errors.Is(err, segment.ErrUntrusted) && !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("error %v; want a refusal", err)
+	}
+	if err != nil && !strings.Contains(err.Error(), name) {
+		t.Errorf("error %q does not say %q", err, name)
+	}
+}
+
+// In a user namespace all unknown users look like one, also like oneself if one
+// is that one.
+func TestRootForeignUserInANamespace(t *testing.T) {
+	dir := folder(t)
+	if err := os.Chmod(dir, 0o777|fs.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	planted := filepath.Join(dir, "planted")
+	if err := errors.Join(os.WriteFile(planted, make([]byte, 4096), 0o666), os.Chmod(planted, 0o666), os.Chown(planted, 1234, 1234)); err != nil {
+		t.Fatal(err)
+	}
+	p := proctest.Start(t, &proctest.Config{Namespaces: syscall.CLONE_NEWUSER, AsUser: proctest.Nobody}, "hold", dir, "planted")
+	wantError(t, p.Wait(), nil, "not trusted: a file of user 65534")
+}
+
 func second(s *segment.Segment, err error) error {
 	if s != nil {
 		s.Close()
@@ -97,7 +140,10 @@ func TestRootForeignUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, "mine", 4096, &segment.Config{Folder: dir})
-	create(t, "readable", 4096, &segment.Config{Folder: dir, Mode: 0o644})
+	other := create(t, "grouped", 4096, &segment.Config{Folder: dir, Mode: 0o640, Group: fmt.Sprint(proctest.Nobody)})
+	if info, err := segment.Stat("grouped", &segment.Config{Folder: dir}); err != nil || info.GID != proctest.Nobody || info.Mode != 0o640 {
+		t.Errorf("%s: %+v, %v", other.Path(), info, err)
+	}
 	p := proctest.Start(t, &proctest.Config{AsNobody: true}, "hold", dir, "mine")
 	wantError(t, p.Wait(), nil, "a file of user 0")
 	private := filepath.Join(dir, "private")

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
-	"slices"
 	"strconv"
 	"sync"
 	"syscall"
@@ -59,7 +58,8 @@ type Config struct {
 // the bytes are the methods of its mapping. It must be closed.
 type Segment struct {
 	*mmap.Mapping
-	path     string // of a named segment; else ""
+	path     string  // of a named segment; else ""
+	config   *Config // it was found with; nil for an anonymous one
 	dev, ino uint64
 	hugeWhy  error // why an anonymous segment has no reserved huge pages
 
@@ -123,9 +123,14 @@ func create(dir *folder, name string, size int, c *Config) (*Segment, error) {
 	if err != nil {
 		return fail(err, "")
 	}
+	whole := false
+	defer func() {
+		if !whole { // Fill can panic too
+			s.Close()
+		}
+	}()
 	if c.Fill != nil {
 		if err := s.View(c.Fill); err != nil {
-			s.Close()
 			return fail(fmt.Errorf("fill it: %w", err), "")
 		}
 	}
@@ -136,7 +141,6 @@ func create(dir *folder, name string, size int, c *Config) (*Segment, error) {
 		err = b.publish(name)
 	}
 	if err != nil {
-		s.Close()
 		if errors.Is(err, ErrExist) {
 			// Who has the name, so that a squatter is not mistaken for a peer.
 			if st, inspectErr := dir.inspect(name); inspectErr == nil {
@@ -148,7 +152,11 @@ func create(dir *folder, name string, size int, c *Config) (*Segment, error) {
 		}
 		return fail(err, "")
 	}
-	s.path = dir.join(name)
+	s.path, s.config = dir.join(name), c
+	if err := s.pin(c); err != nil {
+		return fail(err, "")
+	}
+	whole = true
 	return s, nil
 }
 
@@ -182,10 +190,12 @@ func Attach(name string, c *Config) (*Segment, error) {
 		return nil, err
 	}
 	defer dir.close()
-	return attach(dir, name, c)
+	return attach(dir, name, 0, c)
 }
 
-func attach(dir *folder, name string, c *Config) (*Segment, error) {
+// attach is [Attach] in an open folder, of a segment that must have size bytes
+// unless that is 0.
+func attach(dir *folder, name string, size int, c *Config) (*Segment, error) {
 	fail := func(err error, fix string) (*Segment, error) {
 		return nil, &Error{"attach", dir.join(name), err, fix}
 	}
@@ -202,12 +212,13 @@ func attach(dir *folder, name string, c *Config) (*Segment, error) {
 		flags, prot = syscall.O_RDONLY, mmap.Read
 	}
 	fd, err := sys.Openat(dir.fd, name, flags|sys.ONoFollow|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-	if err != nil {
-		fix := ""
-		if errors.Is(err, syscall.EACCES) && !c.ReadOnly {
-			fix = "its mode does not let you write: attach it with Config.ReadOnly"
-		}
-		return fail(err, fix)
+	switch {
+	case isErrno(err, syscall.ELOOP, syscall.EISDIR, syscall.ENXIO, syscall.ENOTDIR):
+		return fail(fmt.Errorf("%w: it was replaced by something else just now: %w", ErrUntrusted, err), "choose a folder that others cannot write in")
+	case errors.Is(err, syscall.EACCES) && !c.ReadOnly:
+		return fail(err, "its mode does not let you write: attach it for reading only")
+	case err != nil:
+		return fail(err, "")
 	}
 	defer sys.Close(fd)
 	st, err := sys.Fstat(fd)
@@ -220,7 +231,12 @@ func attach(dir *folder, name string, c *Config) (*Segment, error) {
 	if st.Size == 0 {
 		return fail(ErrEmpty, "whoever made it sets its size after its name: try again")
 	}
-	if !c.ReadOnly && st.Blocks*512 < st.Size {
+	if size != 0 && st.Size != int64(size) {
+		return fail(fmt.Errorf("%w: it has %d bytes, %d were expected", ErrSize, st.Size, size), "use its size, or remove it first")
+	}
+	if !c.ReadOnly {
+		// Always: that it has as many blocks as bytes does not say where they
+		// are. Where none is missing, this costs little.
 		if err := mmap.ReserveFD(fd, dir.join(name), st.Size); err != nil {
 			return fail(err, "")
 		}
@@ -229,7 +245,11 @@ func attach(dir *folder, name string, c *Config) (*Segment, error) {
 	if err != nil {
 		return fail(err, "")
 	}
-	s.path = dir.join(name)
+	s.path, s.config = dir.join(name), c
+	if err := s.pin(c); err != nil {
+		s.Close()
+		return fail(err, "")
+	}
 	return s, nil
 }
 
@@ -251,13 +271,11 @@ func CreateOrAttach(name string, size int, c *Config) (s *Segment, created bool,
 	defer dir.close()
 	// Each turn lost means that somebody else created or removed it between
 	// two calls. Nobody can do that for ever by accident.
+	if size <= 0 {
+		return nil, false, &Error{"create", dir.join(name), fmt.Errorf("%w: %d bytes", ErrSize, size), "a segment has at least one byte"}
+	}
 	for range 100 {
-		s, err = attach(dir, name, c)
-		if err == nil && s.Len() != size {
-			have := s.Len()
-			s.Close()
-			return nil, false, &Error{"attach", dir.join(name), fmt.Errorf("%w: it has %d bytes, %d were expected", ErrSize, have, size), "use its size, or remove it first"}
-		}
+		s, err = attach(dir, name, size, c)
 		if !errors.Is(err, ErrNotExist) {
 			return s, false, err
 		}
@@ -283,6 +301,7 @@ func Remove(name string, c *Config) error {
 		return err
 	}
 	defer dir.close()
+	sweep(dir) // what killed builders left, where they need names
 	return remove(dir, name, c, nil)
 }
 
@@ -324,7 +343,7 @@ func (c *Config) trust(st *sys.Stat) error {
 		return fmt.Errorf("%w: a FIFO of user %d", ErrUntrusted, st.UID)
 	case kind != syscall.S_IFREG:
 		return fmt.Errorf("%w: not a regular file, of user %d", ErrUntrusted, st.UID)
-	case int(st.UID) != os.Geteuid() && !slices.Contains(c.Owners, int(st.UID)):
+	case !c.accepts(st.UID):
 		return fmt.Errorf("%w: a file of user %d", ErrUntrusted, st.UID)
 	case st.LinkCount > 1:
 		// Somebody may have given a file of ours a second name, here.
@@ -356,13 +375,19 @@ func mapFD(fd int, object string, size int, prot mmap.Prot, c *Config) (*Segment
 		m.Close()
 		return nil, err
 	}
-	if c.Pin {
-		if err := m.Pin(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			m.Close()
-			return nil, err
-		}
-	}
 	return &Segment{Mapping: m, dev: st.Dev, ino: st.Ino}, nil
+}
+
+// pin does what Config.Pin asks for. It comes after everything that can fail: a
+// pinned mapping can not be given back.
+func (s *Segment) pin(c *Config) error {
+	if !c.Pin {
+		return nil
+	}
+	if err := s.Pin(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 // Path returns where the segment's file was when it was created or attached; ""

@@ -152,17 +152,99 @@ func TestDefaultFolder(t *testing.T) {
 		make func(path string) error
 		word string
 	}{
-		"open to all": {func(p string) error { os.Mkdir(p, 0o700); return os.Chmod(p, 0o777) }, "others may write"},
-		"symlink":     {func(p string) error { return os.Symlink(filepath.Join(base, "mine"), p) }, "symbolic link"},
-		"file":        {func(p string) error { return os.WriteFile(p, nil, 0o600) }, "not a folder"},
+		"open to its group": {func(p string) error { os.Mkdir(p, 0o700); return os.Chmod(p, 0o770) }, "others may write"},
+		"link and slash":    {func(p string) error { return os.Symlink(filepath.Join(base, "mine"), filepath.Clean(p)) }, "symbolic link"},
+		"open to all":       {func(p string) error { os.Mkdir(p, 0o700); return os.Chmod(p, 0o777) }, "others may write"},
+		"symlink":           {func(p string) error { return os.Symlink(filepath.Join(base, "mine"), p) }, "symbolic link"},
+		"file":              {func(p string) error { return os.WriteFile(p, nil, 0o600) }, "not a folder"},
 	} {
 		path := filepath.Join(base, name)
+		if name == "link and slash" {
+			path += "/"
+		}
 		if err := tc.make(path); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv("MEMLANE_DIR", path)
 		_, err := segment.DefaultFolder()
-		wantError(t, err, []error{segment.ErrUntrusted}, path, tc.word)
+		wantError(t, err, []error{segment.ErrUntrusted}, filepath.Clean(path), tc.word)
+	}
+}
+
+// While it is built, nobody else can open it, and no program that is started
+// inherits it.
+func TestHalfBuiltIsNobodysBusiness(t *testing.T) {
+	bothWays(t, func(t *testing.T, _ string) {
+		dir := folder(t)
+		looked := false
+		old := syscall.Umask(0)
+		defer syscall.Umask(old)
+		create(t, "s", 4096, &segment.Config{Folder: dir, Mode: 0o666, Fill: func([]byte) error {
+			fds, err := os.ReadDir("/proc/self/fd")
+			if err != nil {
+				return err
+			}
+			for _, fd := range fds {
+				path := "/proc/self/fd/" + fd.Name()
+				target, _ := os.Readlink(path)
+				if !strings.HasPrefix(target, dir+"/") {
+					continue
+				}
+				st, err := os.Stat(path)
+				if err != nil {
+					return err
+				}
+				looked = true
+				if st.Mode().Perm() != 0o600 {
+					t.Errorf("%s has mode %v while it is built", target, st.Mode())
+				}
+			}
+			if out := proctest.Run(t, nil, "offered"); strings.Contains(out, dir) {
+				t.Errorf("a child has %s", out)
+			}
+			return nil
+		}})
+		if !looked {
+			t.Error("the file that is being built was not found")
+		}
+		if info, err := segment.Stat("s", &segment.Config{Folder: dir}); err != nil || info.Mode != 0o666 {
+			t.Errorf("finished, it has mode %v, %v", info.Mode, err)
+		}
+	})
+}
+
+// A name that changes all the time between a segment and what could mislead:
+// whoever attaches gets the segment or an error, never the other.
+func TestAttachWhileTheNameIsSwapped(t *testing.T) {
+	dir := folder(t)
+	c := &segment.Config{Folder: dir, Fill: fill}
+	precious := filepath.Join(dir, "precious")
+	if err := os.WriteFile(precious, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	create(t, "good", raceSize, c)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	p := proctest.Start(t, nil, "swap", dir)
+	p.Line()
+	attached := 0
+	for range 5000 {
+		s, err := segment.Attach("name", c)
+		if err == nil {
+			attached++
+			wantFilled(t, s.Bytes(), raceSize)
+			s.Close()
+		} else if !errors.Is(err, segment.ErrUntrusted) && !errors.Is(err, segment.ErrNotExist) {
+			t.Fatalf("attach: %v", err)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	if attached == 0 || attached == 5000 {
+		t.Errorf("attached %d times of 5000; the test needs both", attached)
+	}
+	if b, err := os.ReadFile(at("precious")); err != nil || string(b) != "precious" {
+		t.Errorf("precious holds %q, %v", b, err)
 	}
 }
 
@@ -453,6 +535,9 @@ func TestListAndUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	os.Mkdir(filepath.Join(dir, "folder"), 0o700)
+	if err := os.WriteFile(filepath.Join(dir, segment.HiddenPrefix+"x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	writer := proctest.Start(t, nil, "hold", dir, "b")
 	reader := proctest.Start(t, nil, "hold", dir, "b", "read-only")
 	writer.Line()
@@ -503,14 +588,104 @@ func TestForkAndPinFlags(t *testing.T) {
 	if !strings.Contains(flags, " dc ") {
 		t.Errorf("the kernel shows %q; want dc, not copied to a forked child", flags)
 	}
-	if err := s.Protect(0, pageSize, mmap.None); !errors.Is(err, syscall.EPERM) {
-		if strings.Contains(flags, " sl ") || err != nil {
+	probe, err := mmap.MapAnonymous(pageSize, mmap.Read, mmap.Private, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := probe.Pin(); errors.Is(err, errors.ErrUnsupported) {
+		t.Skipf("needs mseal(2), Linux 6.10: %v", err)
+	}
+	for _, pinned := range []*segment.Segment{s, attached(t, "s", c), pinnedAnonymous(t)} {
+		if err := pinned.Protect(0, 1, mmap.None); !errors.Is(err, syscall.EPERM) {
 			t.Errorf("a pinned segment can be protected: %v", err)
 		}
-		t.Skip("needs mseal(2), Linux 6.10")
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func attached(t *testing.T, name string, c *segment.Config) *segment.Segment {
+	t.Helper()
+	s, err := segment.Attach(name, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func pinnedAnonymous(t *testing.T) *segment.Segment {
+	t.Helper()
+	s, err := segment.CreateAnonymous("pinned", 4096, &segment.Config{Pin: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// What is pinned cannot be given back, so a call that fails pins nothing.
+func TestFailedCallsPinNothing(t *testing.T) {
+	c := &segment.Config{Folder: folder(t), Pin: true}
+	create(t, "s", pageSize, c)
+	count := func() int {
+		maps, err := os.ReadFile("/proc/self/maps")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(maps), c.Folder)
+	}
+	before := count()
+	panics := func() (r any) {
+		defer func() { r = recover() }()
+		segment.Create("p", pageSize, &segment.Config{Folder: c.Folder, Pin: true, Fill: func([]byte) error { panic("fill") }})
+		return nil
+	}
+	for range 3 {
+		_, err := segment.Create("s", pageSize, c)
+		wantError(t, err, []error{segment.ErrExist})
+		_, _, err = segment.CreateOrAttach("s", 2*pageSize, c)
+		wantError(t, err, []error{segment.ErrSize})
+		if panics() != "fill" {
+			t.Error("the panic of Fill is lost")
+		}
+	}
+	if after := count(); after != before {
+		t.Errorf("%d mappings, %d before", after, before)
+	}
+}
+
+// rss returns how many kB of the mapping at addr have been brought in.
+func rss(t *testing.T, addr uintptr) (n int) {
+	t.Helper()
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(smaps), fmt.Sprintf("%x-", addr))
+	_, rest, ok := strings.Cut(rest, "Rss:")
+	if _, err := fmt.Sscan(rest, &n); err != nil || !ok {
+		t.Fatalf("no mapping at %#x in smaps", addr)
+	}
+	return n
+}
+
+func TestPrefault(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		c := &segment.Config{Folder: folder(t), Prefault: on}
+		a, err := segment.CreateAnonymous("a", 1<<20, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Close()
+		for what, s := range map[string]*segment.Segment{
+			"created": create(t, "s", 1<<20, c), "attached": attached(t, "s", c), "anonymous": a,
+		} {
+			if got := rss(t, s.Addr()); (got == 1024) != on {
+				t.Errorf("%s with Prefault %v: %d kB of 1024 are in", what, on, got)
+			}
+		}
 	}
 }
 
@@ -527,7 +702,7 @@ func TestHugePagesReportTheirFallback(t *testing.T) {
 		s.Bytes()[s.Len()-1] = 1
 		s.Close()
 		n := create(t, "huge"+h.String(), 3<<20, &segment.Config{Folder: folder(t), HugePages: h})
-		if got, why := n.HugePages(); got > mmap.HugeTransparent || (h > mmap.HugeTransparent && why == nil) {
+		if got, why := n.HugePages(); got > mmap.HugeTransparent || (got == h) != (why == nil) {
 			t.Errorf("a named segment: asked for %v, got %v, because %v", h, got, why)
 		}
 	}

@@ -63,12 +63,13 @@ func newSegmentCreate(c *segment.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create NAME --size N | --from FILE",
 		Short: "Make a segment",
-		Long: `Create makes a segment of zeros, or with the content of a file, at least as large
-as --size. If the name is taken, it ends with code 4 and changes nothing.`,
+		Long: `Create makes a segment of zeros, or with the content of a file, which must not be
+larger than --size if that is given; the rest is zeros then. If the name is
+taken, it ends with code 4 and changes nothing.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bits, err := strconv.ParseUint(mode, 8, 32)
-			if err != nil || bits > 0o777 {
+			if err != nil || bits > 0o777 || bits == 0 {
 				return usagef("--mode %s: give permissions in octal, such as 0600", mode)
 			}
 			c.Mode = fs.FileMode(bits)
@@ -77,7 +78,7 @@ as --size. If the name is taken, it ends with code 4 and changes nothing.`,
 				if cmd.Flags().Changed("size") {
 					limit = int64(size)
 				}
-				content, err := readInput(cmd.Context(), from, limit)
+				content, err := readInput(cmd.Context(), from, limit, "use more --size, or leave it out")
 				if err != nil {
 					return err
 				}
@@ -123,6 +124,7 @@ type segmentJSON struct {
 	Modified time.Time  `json:"modified"`
 	Users    []userJSON `json:"users"`
 	Hidden   int        `json:"processes_not_readable"`
+	Unknown  bool       `json:"users_unknown,omitempty"` // /proc does not show other users' processes at all
 	Refused  string     `json:"refused,omitempty"`
 }
 
@@ -135,7 +137,7 @@ type userJSON struct {
 func toJSON(info segment.Info) segmentJSON {
 	j := segmentJSON{
 		Name: info.Name, Path: info.Path, Size: info.Size, InUse: info.InUse, Mode: fmt.Sprintf("%#o", info.Mode.Perm()),
-		UID: info.UID, GID: info.GID, Modified: info.Modified, Users: []userJSON{}, Hidden: info.Hidden,
+		UID: info.UID, GID: info.GID, Modified: info.Modified, Users: []userJSON{}, Hidden: info.Hidden, Unknown: info.Unknown,
 	}
 	if !info.Created.IsZero() {
 		j.Created = &info.Created
@@ -260,6 +262,9 @@ func newSegmentInfo(c *segment.Config) *cobra.Command {
 			}
 			row("", "%d %s, %s", u.PID, printable(u.Command), access)
 		}
+		if info.Unknown {
+			row("", "and processes that /proc does not show (hidepid)")
+		}
 		if info.Hidden > 0 {
 			row("", "%d processes of other users may not be looked at", info.Hidden)
 		}
@@ -317,7 +322,7 @@ Who reads at the same time may see a part of it.`,
 			}
 			content := []byte(nil)
 			if from != "" {
-				if content, err = readInput(cmd.Context(), from, int64(room)); err != nil {
+				if content, err = readInput(cmd.Context(), from, int64(room), "there is no more room from that offset"); err != nil {
 					return err
 				}
 			} else {
@@ -374,8 +379,19 @@ func readSegment(ctx context.Context, c *segment.Config, name string, r *span, w
 		if _, err := s.ReadAt(part, int64(at+done)); err != nil {
 			return err
 		}
-		if _, err := w.Write(part); err != nil {
-			return err
+		// Whoever reads w may be slow, or stopped: Ctrl-C is to end it too.
+		written := make(chan error, 1)
+		go func() {
+			_, err := w.Write(part)
+			written <- err
+		}()
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case err := <-written:
+			if err != nil {
+				return err
+			}
 		}
 		done += len(part)
 	}
@@ -474,7 +490,7 @@ func (d *dumper) Close() error {
 	if len(d.pending) > 0 {
 		d.line(d.pending)
 	}
-	if d.last != nil {
+	if d.offset > 0 { // hexdump too prints nothing at all for nothing
 		d.print("%08x\n", d.offset)
 	}
 	return d.err

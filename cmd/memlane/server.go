@@ -69,7 +69,7 @@ being written.`,
 					limit = int64(size) - 1
 				}
 				var err error
-				if text, err = readInput(cmd.Context(), from, limit); err != nil {
+				if text, err = readInput(cmd.Context(), from, limit, "the text needs a zero byte behind it: use more --size"); err != nil {
 					return err
 				}
 				if limit < 0 {
@@ -153,9 +153,9 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 }
 
 // readInput reads the file, or standard input for "-". With a limit of 0 or
-// more it fails if there is more than that. Reading a pipe or a terminal can
+// more it fails if there is more than that, and says the fix. Reading a pipe or a terminal can
 // take for ever, so it is left behind when ctx ends.
-func readInput(ctx context.Context, name string, limit int64) ([]byte, error) {
+func readInput(ctx context.Context, name string, limit int64, fix string) ([]byte, error) {
 	most := limit
 	if most < 0 {
 		most = inputLimit
@@ -185,7 +185,7 @@ func readInput(ctx context.Context, name string, limit int64) ([]byte, error) {
 	case int64(len(text)) > most && limit < 0:
 		return nil, usagef("%s has more than %d bytes: give --size", name, most)
 	case int64(len(text)) > most:
-		return nil, usagef("%s has more than the %d bytes that --size leaves beside the closing zero byte: use more --size", name, most)
+		return nil, usagef("%s has more than the %d bytes that fit: %s", name, most, fix)
 	}
 	return text, nil
 }

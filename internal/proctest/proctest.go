@@ -63,7 +63,8 @@ func Main(m *testing.M, helpers map[string]Helper) {
 // Config says how a helper is run. A nil *Config is: as the test itself is.
 type Config struct {
 	AsNobody   bool     // as user and group Nobody, if the test is root; else as the test's user
-	Namespaces uintptr  // syscall.CLONE_NEW… flags; a user namespace maps the test's user to root
+	Namespaces uintptr  // syscall.CLONE_NEW… flags; a user namespace maps the test's user alone,
+	AsUser     int      // to this user in it
 	Env        []string // added to the environment
 	Files      []*os.File
 }
@@ -134,8 +135,8 @@ func start(t testing.TB, c *Config, name string, args []string) (*Process, error
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
 	}
 	if c.Namespaces&syscall.CLONE_NEWUSER != 0 {
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: c.AsUser, HostID: os.Getuid(), Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: c.AsUser, HostID: os.Getgid(), Size: 1}}
 	}
 	p := &Process{cmd: cmd, t: t, lines: make(chan string, 64)}
 	cmd.Stderr = &p.stderr

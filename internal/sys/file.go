@@ -35,6 +35,23 @@ func Openat(dir int, name string, flags int, mode uint32) (int, error) {
 	}
 }
 
+// OpenFolder opens a folder as a place to look names up in (O_PATH), through no
+// symbolic link at all: openat2(2), ELOOP if there is one. Where a sandbox
+// forbids that call, the last component alone is checked.
+func OpenFolder(path string) (int, error) {
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	for {
+		fd, err := unix.Openat2(unix.AT_FDCWD, path, &how)
+		if err == unix.EINTR || err == unix.EAGAIN {
+			continue
+		}
+		if err == unix.ENOSYS || err == unix.EPERM {
+			return Openat(unix.AT_FDCWD, path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+		}
+		return fd, err
+	}
+}
+
 // Close is close(2).
 func Close(fd int) error { return unix.Close(fd) }
 
@@ -49,12 +66,29 @@ func RenameNoReplace(dir int, from, to string) error {
 	return unix.Renameat2(dir, from, dir, to, unix.RENAME_NOREPLACE)
 }
 
+// Link gives a file of dir a second name there, linkat(2).
+func Link(dir int, from, to string) error { return unix.Linkat(dir, from, dir, to, 0) }
+
 // Unlinkat is unlinkat(2) for a name that is not a folder.
 func Unlinkat(dir int, name string) error { return unix.Unlinkat(dir, name, 0) }
 
 // Fallocate is fallocate(2) in mode 0: the range is allocated, and the file made
 // longer if need be.
 func Fallocate(fd int, offset, length int64) error { return unix.Fallocate(fd, 0, offset, length) }
+
+// FallocateKeepSize is fallocate(2) that allocates, also behind the end of the
+// file, and leaves its size.
+func FallocateKeepSize(fd int, offset, length int64) error {
+	return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, offset, length)
+}
+
+// NextData returns where data begins at or after offset, lseek(2) SEEK_DATA:
+// ENXIO if there is none.
+func NextData(fd int, offset int64) (int64, error) { return unix.Seek(fd, offset, unix.SEEK_DATA) }
+
+// NextHole returns where a hole begins at or after offset, SEEK_HOLE. Memory
+// that was reserved and never touched is a hole too.
+func NextHole(fd int, offset int64) (int64, error) { return unix.Seek(fd, offset, unix.SEEK_HOLE) }
 
 // PunchHole is fallocate(2) that frees a range and keeps the file's size.
 func PunchHole(fd int, offset, length int64) error {
