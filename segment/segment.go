@@ -107,7 +107,12 @@ func create(dir *folder, name string, size int, c *Config) (*Segment, error) {
 		}
 	}
 	b, err := newBuild(dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fail(err, "the file system has no room for another file, of however many bytes")
+	case isErrno(err, syscall.EMFILE, syscall.ENFILE):
+		return fail(err, "raise ulimit -n")
+	case err != nil:
 		return fail(err, "check that the folder exists and is writable")
 	}
 	defer b.close()
