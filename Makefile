@@ -34,6 +34,11 @@ test-root:
 	go build -o bin/report ./test/report
 	CGO_ENABLED=0 go test -count=1 -json -tags root -run '^TestRoot' $(PACKAGES) | bin/report
 
+# ARGS='-cycles 2000' for more; results add up in docs/PROOF.md.
+prove-msync:
+	./test/prove/msync/install-deps
+	go build -o bin/prove-msync ./test/prove/msync && bin/prove-msync $(ARGS)
+
 # qemu-user (package qemu-user) does not emulate what is left out: the address in
 # SIGBUS, MADV_POPULATE_*, MAP_FIXED_NOREPLACE, exec of the test binary itself.
 ARM64_TESTS := ^(TestAnyOffset|TestReaderAtWriterAt|TestTypedViews.*|TestRanges|TestMappingOutlives.*|TestTruncateGives.*|TestFileKeeps.*|TestExactlyOneOfAsync.*|TestGrowDoesNot.*|TestViewHolds.*|TestCloseAmongCalls|TestReserve|TestWrongInput|TestDefaultFolder|TestAttach.*|TestReceiveIn.*|TestReceiveEnds.*|TestOwnerGone.*|TestSealsAre.*)$$

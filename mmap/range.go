@@ -35,6 +35,11 @@ const (
 // Sync writes what was stored in a range of a shared file mapping to the file's
 // storage, as its flags say. Other processes do not need it: they see stores at
 // once. A crash of the machine does.
+//
+// While a file system is failing, the last Sync that it answers may say more than
+// is true: ext4 and XFS have been seen to return success for a call that
+// overlapped with their shutdown (docs/PROOF.md, late). Before that, what was
+// synced was there.
 func (m *Mapping) Sync(offset, length int, flags SyncFlags) error {
 	if flags&^(SyncAsync|SyncWait|SyncInvalidate) != 0 || (flags&SyncAsync != 0) == (flags&SyncWait != 0) {
 		return &Error{"sync", m.name, fmt.Errorf("%w %#x", ErrFlags, int(flags)), "give exactly one of SyncAsync and SyncWait, and SyncInvalidate if you like"}
