@@ -41,9 +41,9 @@ prove-msync:
 
 # qemu-user (package qemu-user) does not emulate what is left out: the address in
 # SIGBUS, MADV_POPULATE_*, MAP_FIXED_NOREPLACE, exec of the test binary itself.
-ARM64_TESTS := ^(TestAnyOffset|TestReaderAtWriterAt|TestTypedViews.*|TestRanges|TestMappingOutlives.*|TestTruncateGives.*|TestFileKeeps.*|TestExactlyOneOfAsync.*|TestGrowDoesNot.*|TestViewHolds.*|TestCloseAmongCalls|TestReserve|TestWrongInput|TestDefaultFolder|TestAttach.*|TestReceiveIn.*|TestReceiveEnds.*|TestOwnerGone.*|TestSealsAre.*)$$
+ARM64_TESTS := ^(TestAnyOffset|TestReaderAtWriterAt|TestTypedViews.*|TestRanges|TestMappingOutlives.*|TestTruncateGives.*|TestFileKeeps.*|TestExactlyOneOfAsync.*|TestGrowDoesNot.*|TestViewHolds.*|TestCloseAmongCalls|TestReserve|TestWrongInput|TestDefaultFolder|TestAttach.*|TestReceiveIn.*|TestReceiveEnds.*|TestOwnerGone.*|TestSealsAre.*|TestSpinSees.*|TestSpinner.*|TestParkLooks.*|TestCancel)$$
 test-arm64:
-	GOARCH=arm64 CGO_ENABLED=0 go test -count=1 -exec qemu-aarch64 -run '$(ARM64_TESTS)' -skip '/populate' ./mmap ./segment
+	GOARCH=arm64 CGO_ENABLED=0 go test -count=1 -exec qemu-aarch64 -run '$(ARM64_TESTS)' -skip '/populate' ./mmap ./segment ./internal/wait
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }

@@ -21,6 +21,7 @@ var background = context.Background()
 
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
+		"budget": budget,
 		"pong":   pong,
 		"sleep":  sleep,
 		"thieve": thieve,
