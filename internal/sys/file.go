@@ -46,10 +46,30 @@ func OpenFolder(path string) (int, error) {
 			continue
 		}
 		if err == unix.ENOSYS || err == unix.EPERM {
-			return Openat(unix.AT_FDCWD, path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
+			return openFolderOld(path)
 		}
 		return fd, err
 	}
+}
+
+func openFolderOld(path string) (int, error) {
+	fd, err := Openat(unix.AT_FDCWD, path, unix.O_PATH|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return -1, err
+	}
+	st, err := Fstat(fd)
+	if err == nil {
+		switch st.Mode & unix.S_IFMT {
+		case unix.S_IFDIR:
+			return fd, nil
+		case unix.S_IFLNK:
+			err = unix.ELOOP
+		default:
+			err = unix.ENOTDIR
+		}
+	}
+	unix.Close(fd)
+	return -1, err
 }
 
 // Close is close(2).
