@@ -139,8 +139,8 @@ func wantError(t testing.TB, err error, targets []error, words ...string) {
 	}
 }
 
-// mapsLine returns the line of /proc/self/maps for the mapping that begins at
-// addr; "" if there is none.
+// mapsLine returns the line of /proc/self/maps for what is mapped at addr, which
+// the kernel may have merged with its neighbours; "" if nothing is.
 func mapsLine(t testing.TB, addr uintptr) string {
 	t.Helper()
 	maps, err := os.ReadFile("/proc/self/maps")
@@ -148,7 +148,8 @@ func mapsLine(t testing.TB, addr uintptr) string {
 		t.Fatal(err)
 	}
 	for line := range bytes.Lines(maps) {
-		if strings.HasPrefix(string(line), fmt.Sprintf("%08x-", addr)) {
+		var begin, end uintptr
+		if _, err := fmt.Sscanf(string(line), "%x-%x", &begin, &end); err == nil && begin <= addr && addr < end {
 			return strings.TrimSpace(string(line))
 		}
 	}
