@@ -147,6 +147,9 @@ const (
 // message, which on a stream it can, the error matches [ErrProtocol] too.
 func (s *Segment) Send(ctx context.Context, conn *net.UnixConn) error {
 	fail := func(err error, fix string) error { return &Error{"send", s.Name(), err, fix} }
+	if conn == nil {
+		return fail(fmt.Errorf("no connection: %w", os.ErrInvalid), "dial first")
+	}
 	file, err := s.File()
 	if err != nil {
 		return err
@@ -191,6 +194,9 @@ func (s *Segment) Send(ctx context.Context, conn *net.UnixConn) error {
 func Receive(ctx context.Context, conn *net.UnixConn, quota int64, c *Config) (*Segment, error) {
 	fail := func(err error) (*Segment, error) {
 		return nil, &Error{"receive", "segment from a Unix socket", err, ""}
+	}
+	if conn == nil {
+		return fail(fmt.Errorf("no connection: %w", os.ErrInvalid))
 	}
 	message := make([]byte, messageBytes)
 	// Room for some descriptors more than the one that is wanted, so that they
@@ -315,9 +321,16 @@ func accept(fd int, object string, quota int64, c *Config) (*Segment, error) {
 	case st.Blocks < (st.Size+511)/512:
 		return fail(fmt.Errorf("%w: %d of %d bytes", ErrSparse, st.Blocks*512, st.Size), "the sender must reserve it with fallocate before sealing")
 	}
-	s, err := mapFD(fd, object, int(st.Size), mmap.Read, c)
+	// Prefault comes after the check: it would fill the holes that are looked for.
+	unfaulted := *c
+	unfaulted.Prefault = false
+	s, err := mapFD(fd, object, int(st.Size), mmap.Read, &unfaulted)
 	if err == nil {
-		if err = checkReserved(fd, s, &st); err == nil {
+		err = checkReserved(fd, s, &st)
+		if err == nil && c.Prefault {
+			err = s.Populate(0, s.Len(), mmap.Read)
+		}
+		if err == nil {
 			err = s.pin(c)
 		}
 		if err != nil {
