@@ -80,7 +80,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // SIGBUS, when no page could be had, or SIGSEGV. It matches [ErrFault] and the
 // reason in Err with errors.Is.
 type FaultError struct {
-	Op     string  // "view", or "guard"
+	Op     string  // "view", "read", "write" or "guard"
 	Object string  // the mapping's name; empty if [Guard] cannot know it
 	Addr   uintptr // the address that was touched
 	Offset int     // the same in bytes from the start of the mapping; -1 if not known

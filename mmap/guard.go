@@ -34,12 +34,12 @@ import (
 //
 // A call costs about 10 ns; a fault, some microseconds. The technique is
 // [debug.SetPanicOnFault], whose previous setting is restored.
-func Guard(fn func() error) error { return guard(nil, nil, fn) }
+func Guard(fn func() error) error { return guard("guard", nil, nil, fn) }
 
 // guard runs fn. With a mapping, and its bytes as they were on entry, it catches
 // only faults in their pages. In the pages, not in the bytes: assembly of the
 // standard library reads a few bytes beside a short slice, inside its page.
-func guard(m *Mapping, data []byte, fn func() error) (err error) {
+func guard(op string, m *Mapping, data []byte, fn func() error) (err error) {
 	old := debug.SetPanicOnFault(true)
 	defer debug.SetPanicOnFault(old)
 	defer func() {
@@ -56,14 +56,14 @@ func guard(m *Mapping, data []byte, fn func() error) (err error) {
 		if !ok {
 			panic(r)
 		}
-		e := &FaultError{Op: "guard", Addr: fault.Addr(), Offset: -1}
+		e := &FaultError{Op: op, Addr: fault.Addr(), Offset: -1}
 		if m != nil {
 			begin := addressOf(data) - uintptr(m.slack)
 			end := begin + uintptr(roundUp(m.slack+len(data), m.pageSize))
 			if e.Addr < begin || e.Addr >= end {
 				panic(r) // not in this mapping: for an outer guard, or a bug to be seen
 			}
-			e.Op, e.Object = "view", m.name
+			e.Object = m.name
 			e.Offset = max(0, int(e.Addr-begin)-m.slack)
 		}
 		e.Err = reason(e.Addr)

@@ -15,7 +15,7 @@ var (
 // of the mapping it returns what there is and io.EOF. A fault becomes a
 // [*FaultError]; what p holds is then undefined, and n is 0.
 func (m *Mapping) ReadAt(p []byte, off int64) (n int, err error) {
-	err = m.View(func(b []byte) error {
+	err = m.view("read", func(b []byte) error {
 		if off < 0 {
 			return &Error{"read", m.name, fmt.Errorf("%w %d", ErrOffset, off), "offsets begin at 0"}
 		}
@@ -35,7 +35,7 @@ func (m *Mapping) ReadAt(p []byte, off int64) (n int, err error) {
 // fault becomes a [*FaultError]; how much of p was stored is then unknown, and
 // n is 0.
 func (m *Mapping) WriteAt(p []byte, off int64) (n int, err error) {
-	err = m.View(func(b []byte) error {
+	err = m.view("write", func(b []byte) error {
 		if off < 0 {
 			return &Error{"write", m.name, fmt.Errorf("%w %d", ErrOffset, off), "offsets begin at 0"}
 		}

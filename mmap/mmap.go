@@ -520,13 +520,16 @@ func (m *Mapping) Bytes() []byte {
 // kept. A fault in this mapping while fn runs, such as SIGBUS after the file
 // was truncated, ends fn where it stands and is returned as a [*FaultError];
 // the limits are those of [Guard]. Other panics pass through.
-func (m *Mapping) View(fn func(b []byte) error) error {
-	b, err := m.enter("view")
+func (m *Mapping) View(fn func(b []byte) error) error { return m.view("view", fn) }
+
+// view is [Mapping.View] under the name that errors give the operation.
+func (m *Mapping) view(op string, fn func(b []byte) error) error {
+	b, err := m.enter(op)
 	if err != nil {
 		return err
 	}
 	defer m.leave()
-	return guard(m, b, func() error { return fn(b) })
+	return guard(op, m, b, func() error { return fn(b) })
 }
 
 // Len returns the length in bytes that was mapped, or grown to; 0 after Close.

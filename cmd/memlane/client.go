@@ -122,7 +122,7 @@ func (c *client) first(ctx context.Context) ([]byte, *mapped, error) {
 		if err == nil {
 			var text []byte
 			text, err = c.read(m)
-			if err == nil && c.wait && (len(text) == 0 || text[0] == 0) {
+			if err == nil && c.wait && !c.raw && (len(text) == 0 || text[0] == 0) {
 				err = errNoText
 			}
 			if err == nil {
