@@ -1,3 +1,4 @@
+# make generate    the code and the page of spec/layout.json
 # make test        everything that runs in minutes, as any user
 # make test-root   what only root may do: huge page pools, mount options, sysctls
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
@@ -10,12 +11,15 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test
 PACKAGES := ./... ./cmd/memlane/... ./test/...
 
-.PHONY: all build test test-root test-arm64 prove-msync lint rename
+.PHONY: all build generate test test-root test-arm64 prove-msync lint rename
 
 all: build
 
 build:
 	go build -o bin/memlane ./cmd/memlane
+
+generate:
+	go run ./spec/generate
 
 # Twice: as a program without cgo is built, and under the race detector.
 test:

@@ -2,20 +2,33 @@ package wait
 
 import (
 	"context"
+	"errors"
 	"sync"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/internal/sys"
+	"github.com/memlane/memlane/internal/word"
 )
 
-// shared are the waiters beyond the first directMax.
+const (
+	// sharedMax is how many waiters share a thread: one of the words of its
+	// system call is the thread's own.
+	sharedMax = sys.FutexWaitvMax - 1
+
+	// lookEvery is how often a thread looks at its words where it may not wait
+	// for many of them at once.
+	lookEvery = 5 * time.Millisecond
+)
+
+// shared are the waiters that have no seat.
 var shared pool
 
 // pool spreads waiters over threads.
 type pool struct {
 	mu      sync.Mutex
-	threads []*thread // those with room come first
+	threads []*thread
+	parked  uint64 // counts the waits
 }
 
 // thread is a goroutine that sleeps for up to sharedMax others.
@@ -23,7 +36,7 @@ type thread struct {
 	pool *pool
 	// changed is the first word of its sleep. Who adds or removes a waiter
 	// changes it and wakes the thread.
-	changed atomic.Uint32
+	changed word.Uint32
 
 	// Guarded by pool.mu.
 	waiters map[*waiter]bool
@@ -32,22 +45,27 @@ type thread struct {
 // waiter is one parked goroutine. done is closed once, by who removes it from
 // its thread.
 type waiter struct {
-	word *atomic.Uint32
-	seen uint32
-	end  time.Time // when it looks again in any case
-	done chan struct{}
+	word  *word.Uint32
+	seen  uint32
+	bell  *Bell
+	done  chan struct{}
+	stale bool // the backstop has found its word changed
 }
 
-// park is [Park] for a waiter without a thread of its own.
-func (p *pool) park(ctx context.Context, word *atomic.Uint32, seen uint32) error {
-	w := &waiter{word: word, seen: seen, end: time.Now().Add(Recheck), done: make(chan struct{})}
-	t := p.add(w)
+// park is [Park] for a waiter without a seat.
+func (p *pool) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
+	me := &waiter{word: w, seen: seen, bell: bell, done: make(chan struct{})}
+	t := p.add(me)
+	if bell != nil && bell.Rung() != rung {
+		p.remove(t, me)
+		return nil
+	}
 	select {
-	case <-w.done:
+	case <-me.done:
 		return nil
 	case <-ctx.Done():
-		p.remove(t, w)
-		passOn(word)
+		p.remove(t, me)
+		passOn(w)
 		// The thread may still be asleep on the word, and the caller may unmap
 		// it now. That is harmless: the kernel compares it before it sleeps
 		// and not after, and knows the sleeper by the page, which it holds.
@@ -59,6 +77,7 @@ func (p *pool) park(ctx context.Context, word *atomic.Uint32, seen uint32) error
 func (p *pool) add(w *waiter) *thread {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.parked++
 	for _, t := range p.threads {
 		if len(t.waiters) < sharedMax {
 			t.waiters[w] = true
@@ -81,6 +100,56 @@ func (p *pool) remove(t *thread, w *waiter) {
 	}
 }
 
+// ring lets go of all who were told of the bell.
+func (p *pool) ring(b *Bell) { p.releaseIf(func(w *waiter) bool { return w.bell == b }) }
+
+// markStale notes who sleeps on a word that has changed, and says whether there
+// is anybody.
+func (p *pool) markStale() (found bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.threads {
+		for w := range t.waiters {
+			w.stale = w.word.Load() != w.seen
+			found = found || w.stale
+		}
+	}
+	return found
+}
+
+// releaseStale lets go of those whom markStale has noted and who are still there.
+func (p *pool) releaseStale() {
+	p.releaseIf(func(w *waiter) bool {
+		if w.stale {
+			Late.Add(1)
+		}
+		return w.stale
+	})
+}
+
+func (p *pool) releaseIf(condition func(*waiter) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, t := range p.threads {
+		before := len(t.waiters)
+		for w := range t.waiters {
+			if condition(w) {
+				t.release(w)
+			}
+		}
+		if len(t.waiters) < before {
+			t.poke()
+		}
+	}
+}
+
+// state says whether anybody waits, and how often somebody has parked here.
+func (p *pool) state() (waiting bool, parked uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.threads) > 0, p.parked
+}
+
 // poke has the thread look at its waiters again. The caller holds pool.mu.
 func (t *thread) poke() {
 	// SYNC POINT: waiters changed. Pairs with the load in run before it copies
@@ -96,23 +165,15 @@ func (t *thread) run() {
 	for {
 		changed := t.changed.Load()
 		words, list = words[:0], list[:0]
-		now := time.Now()
-		sleep := Recheck
-
 		t.pool.mu.Lock()
-		words = append(words, sys.NewFutexWaiter(raw(&t.changed), changed))
+		words = append(words, sys.NewFutexWaiter(word.Raw(&t.changed), changed))
 		for w := range t.waiters {
-			left := w.end.Sub(now)
-			if left <= 0 {
-				Rechecked.Add(1)
-			}
-			if left <= 0 || w.word.Load() != w.seen {
+			if w.word.Load() != w.seen {
 				t.release(w)
 				continue
 			}
-			sleep = min(sleep, left)
 			list = append(list, w)
-			words = append(words, sys.NewFutexWaiter(raw(w.word), w.seen))
+			words = append(words, sys.NewFutexWaiter(word.Raw(w.word), w.seen))
 		}
 		if len(list) == 0 {
 			t.pool.drop(t)
@@ -121,7 +182,7 @@ func (t *thread) run() {
 		}
 		t.pool.mu.Unlock()
 
-		i, err := sys.FutexWaitv(words, sleep)
+		i, err := sys.FutexWaitv(words)
 		switch {
 		case err == nil && i > 0:
 			t.pool.mu.Lock()
@@ -129,6 +190,9 @@ func (t *thread) run() {
 				t.release(w)
 			}
 			t.pool.mu.Unlock()
+		case errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EPERM):
+			// A sandbox that does not know the call.
+			sys.FutexWait(word.Raw(&t.changed), changed, 1, lookEvery)
 		case err != nil && unexpected(err) != nil:
 			// One of the words cannot be slept on; the kernel does not say
 			// which. Everybody looks for himself.

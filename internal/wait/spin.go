@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/internal/sys"
+	"github.com/memlane/memlane/internal/word"
 )
 
 const (
@@ -24,9 +25,11 @@ const (
 	// looksPerClock is how many looks come between two looks at the clock.
 	looksPerClock = 16
 
-	// After so many spins in vain a Spinner only tries one in retryEvery.
+	// After so many spins in vain in a row a Spinner only tries one now and then:
+	// after retryFirst waits, then after twice as many, and so on to retryMost.
 	missesAllowed = 4
-	retryEvery    = 16
+	retryFirst    = 16
+	retryMost     = 4096
 )
 
 // spinning counts the goroutines of this process that spin. Each holds a
@@ -36,71 +39,64 @@ var spinning atomic.Int32
 // A Spinner waits for changes of words: it looks at the word again and again for
 // a short time, because a sleep and a wake take far longer than what usually is
 // left to wait, and parks after that. Where spinning does not pay, because
-// nothing has come of it several times, it parks at once, and tries again now
-// and then. The zero Spinner is ready. It is for one goroutine.
+// nothing has come of it several times, as when both sides share a processor, it
+// parks at once, and tries again now and then. The zero Spinner is ready. All who
+// wait for the same thing may use one together.
 type Spinner struct {
-	misses int // spins in vain since the last that was not
+	misses atomic.Int32 // spins in vain since the last that was not
+	parks  atomic.Int32 // since the last spin
 }
 
-// Change waits until the word is no longer what was seen, and returns what it is
-// then, or the cause of the context's end. How it waits is described at
-// [Spinner] and [Park].
-func (s *Spinner) Change(ctx context.Context, word *atomic.Uint32, seen uint32) (uint32, error) {
-	// SYNC POINT: changed. Pairs with the store of whoever wakes; what it wrote
-	// before that is visible to our caller.
-	if now := word.Load(); now != seen {
-		return now, nil
-	}
+// Await waits until the word is no longer what was seen, or the bell, if it is
+// not nil, has been rung since rung was read; it may return early. It returns nil
+// then, and what [Park] does when the context ends.
+func (s *Spinner) Await(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
 	if s.worthIt() {
-		if now, ok := spin(word, seen); ok {
-			s.misses = 0
-			return now, nil
+		if spin(w, seen) {
+			s.misses.Store(0)
+			return nil
 		}
-		s.misses++
+		s.misses.Add(1)
 	}
-	for {
-		if err := Park(ctx, word, seen); err != nil {
-			return seen, err
-		}
-		if now := word.Load(); now != seen {
-			return now, nil
-		}
-	}
+	return park(ctx, w, seen, bell, rung)
 }
 
-// worthIt says whether to spin this time.
+// worthIt says whether to spin this time. Several goroutines may disturb each
+// other's counts here, which does not matter.
 func (s *Spinner) worthIt() bool {
-	if s.misses < missesAllowed {
+	misses := s.misses.Load()
+	if misses < missesAllowed {
 		return true
 	}
-	if s.misses < missesAllowed+retryEvery {
-		s.misses++
+	pause := min(retryFirst<<min(misses-missesAllowed, 16), retryMost)
+	if int(s.parks.Add(1)) <= pause {
 		return false
 	}
-	s.misses = missesAllowed - 1
+	s.parks.Store(0)
 	return true
 }
 
-// spin looks at the word until it changes or the budget is used up.
-func spin(word *atomic.Uint32, seen uint32) (uint32, bool) {
+// spin looks at the word until it changes or the budget is used up, and says
+// whether it has changed.
+func spin(w *word.Uint32, seen uint32) bool {
 	budget := spinBudget()
 	if budget == 0 {
-		return seen, false
+		return false
 	}
 	if int(spinning.Add(1)) >= runtime.GOMAXPROCS(0) {
 		spinning.Add(-1)
-		return seen, false
+		return false
 	}
 	defer spinning.Add(-1)
 	for end := time.Now().Add(budget); ; {
 		for range looksPerClock {
 			pause(pausesPerLook)
-			if now := word.Load(); now != seen {
-				return now, true
+			if w.Load() != seen {
+				return true
 			}
 		}
 		if !time.Now().Before(end) {
-			return seen, false
+			return false
 		}
 	}
 }
@@ -111,7 +107,7 @@ func spin(word *atomic.Uint32, seen uint32) (uint32, bool) {
 // running. GOMAXPROCS knows the processors that the process may use, and the
 // control group's quota.
 func spinBudget() time.Duration {
-	if runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2 {
+	if explored || runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2 {
 		return 0
 	}
 	return calibrated()
@@ -125,10 +121,10 @@ var calibrated = sync.OnceValue(func() time.Duration {
 // half of the median time in which two threads wake each other in turn.
 func wakeTime() time.Duration {
 	const rounds = 32
-	var ping, pong atomic.Uint32
-	sleepUntil := func(word *atomic.Uint32, want uint32) {
-		for now := word.Load(); now != want; now = word.Load() {
-			sys.FutexWait(raw(word), now, Recheck)
+	var ping, pong word.Uint32
+	sleepUntil := func(w *word.Uint32, want uint32) {
+		for now := w.Load(); now != want; now = w.Load() {
+			futexWait(w, now, sys.FutexAnyBit)
 		}
 	}
 	go func() {

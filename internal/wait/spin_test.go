@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
+	"strings"
 	"testing"
 
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/word"
 )
 
-// budget prints what this process spins.
+// budget prints whether this process spins.
 func budget([]string) error {
 	fmt.Println(spinBudget() > 0)
 	return nil
@@ -31,18 +32,18 @@ func TestSpinBudget(t *testing.T) {
 }
 
 func TestSpinSeesAChange(t *testing.T) {
-	var word atomic.Uint32
-	word.Store(7)
-	if now, ok := spin(&word, 6); spinBudget() > 0 && (!ok || now != 7) {
-		t.Errorf("got %d, %v for a word that is another already", now, ok)
+	var w word.Uint32
+	w.Store(7)
+	if spinBudget() > 0 && !spin(&w, 6) {
+		t.Error("a word that is another already is not seen to be")
 	}
-	if now, ok := spin(&word, 7); ok || now != 7 {
-		t.Errorf("got %d, %v for a word that nobody changes", now, ok)
+	if spin(&w, 7) {
+		t.Error("a word that nobody changes is seen to change")
 	}
 	if n := spinning.Load(); n != 0 {
 		t.Errorf("%d goroutines are counted as spinning", n)
 	}
-	if n := testing.AllocsPerRun(10, func() { spin(&word, 6); spin(&word, 7) }); n > 0 {
+	if n := testing.AllocsPerRun(10, func() { spin(&w, 6); spin(&w, 7) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -52,63 +53,83 @@ func TestSpinLeavesAProcessor(t *testing.T) {
 	all := int32(runtime.GOMAXPROCS(0)) - 1
 	spinning.Add(all)
 	defer spinning.Add(-all)
-	var word atomic.Uint32
-	word.Store(1)
-	if _, ok := spin(&word, 0); ok {
+	var w word.Uint32
+	w.Store(1)
+	if spin(&w, 0) {
 		t.Error("spins although all other processors are taken by spinners")
 	}
 }
 
 func TestSpinnerGivesUpAndTriesAgain(t *testing.T) {
 	var s Spinner
-	tried := ""
-	for range missesAllowed + 2*(retryEvery+1) + 1 {
+	var tried strings.Builder
+	for range 60 {
 		if s.worthIt() {
-			tried += "s"
-			s.misses++ // in vain
+			tried.WriteByte('s')
+			s.misses.Add(1) // in vain
 		} else {
-			tried += "."
+			tried.WriteByte('.')
 		}
 	}
-	want := "ssss"
-	for range 2 {
-		want += "................"
-		want += "s"
+	want := "ssss" + strings.Repeat(".", 16) + "s" + strings.Repeat(".", 32) + "s" + "......"
+	if got := tried.String(); got != want {
+		t.Errorf("spins and parks: %s\nwant              %s", got, want)
 	}
-	if tried[:len(want)] != want {
-		t.Errorf("spins and parks: %s\nwant              %s", tried, want)
+	for range 100_000 {
+		if s.worthIt() {
+			s.misses.Add(1)
+		}
+	}
+	waits := 0
+	for !s.worthIt() {
+		waits++
+	}
+	if waits > retryMost {
+		t.Errorf("does not spin for %d waits; want at most %d", waits, retryMost)
 	}
 }
 
-func TestSpinnerChange(t *testing.T) {
-	var word atomic.Uint32
+// change waits until the word is not seen, and returns what it is.
+func change(ctx context.Context, s *Spinner, w *word.Uint32, seen uint32) (uint32, error) {
+	for now := w.Load(); ; now = w.Load() {
+		if now != seen {
+			return now, nil
+		}
+		if err := s.Await(ctx, w, seen, nil, 0); err != nil {
+			return now, err
+		}
+	}
+}
+
+func TestSpinnerAwait(t *testing.T) {
+	var w word.Uint32
 	var s Spinner
 	for i := range uint32(500) {
 		go func() {
 			if i%2 == 0 {
 				runtime.Gosched()
 			}
-			word.Store(i + 1)
-			Wake(&word, All)
+			w.Store(i + 1)
+			Wake(&w, All)
 		}()
-		now, err := s.Change(background, &word, i)
+		now, err := change(background, &s, &w, i)
 		if err != nil || now != i+1 {
 			t.Fatalf("got %d, %v; want %d", now, err, i+1)
 		}
 	}
 	ctx, cancel := context.WithCancel(background)
 	go cancel()
-	if _, err := s.Change(ctx, &word, 500); !errors.Is(err, context.Canceled) {
+	if _, err := change(ctx, &s, &w, 500); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }
 
 func BenchmarkSpinnerHandOff(b *testing.B) {
-	var w [2]atomic.Uint32
+	var w [2]word.Uint32
 	go func() {
 		var s Spinner
 		for i := range uint32(b.N) {
-			s.Change(background, &w[0], i)
+			change(background, &s, &w[0], i)
 			w[1].Store(i + 1)
 			Wake(&w[1], 1)
 		}
@@ -118,6 +139,6 @@ func BenchmarkSpinnerHandOff(b *testing.B) {
 	for i := range uint32(b.N) {
 		w[0].Store(i + 1)
 		Wake(&w[0], 1)
-		s.Change(background, &w[1], i)
+		change(background, &s, &w[1], i)
 	}
 }

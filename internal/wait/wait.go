@@ -4,140 +4,121 @@
 // [Park] sleeps while a word is what the caller has seen. It may return early
 // for no reason, so every use is a loop that looks, parks, and looks again:
 //
-//	for seen := word.Load(); !enough(seen); seen = word.Load() {
-//		if err := wait.Park(ctx, word, seen); err != nil {
+//	for seen := w.Load(); !enough(seen); seen = w.Load() {
+//		if err := wait.Park(ctx, w, seen); err != nil {
 //			return err
 //		}
 //	}
 //
 // and the other side stores first, then wakes:
 //
-//	word.Store(next) // SYNC POINT: pairs with the load in the loop
-//	wait.Wake(word, wait.All)
+//	w.Store(next) // SYNC POINT: pairs with the load in the loop
+//	wait.Wake(w, wait.All)
 //
 // The kernel compares the word with what was seen under the same lock under
 // which it puts the sleeper into its queue, so that no wake falls between look
-// and sleep.
-//
-// Every park ends after [Recheck] at the latest. Whoever has a word mapped, if
-// only for reading, can move its sleepers elsewhere with FUTEX_REQUEUE, where no
-// wake reaches them: that is a delay of a second then, not for ever.
+// and sleep. [Spinner.Await] is the same, and looks for a while before it sleeps.
+// A [Bell] ends the waits of this process from within it.
 //
 // # Threads
 //
-// A goroutine that sleeps in the kernel holds a thread. The first [directMax]
+// A goroutine that sleeps in the kernel holds a thread. The first [seatsMax]
 // waiters of a process do, because waking them is one system call and nothing
-// more. Further ones share threads that wait for [sharedMax] words each
+// more. Further ones share threads that wait for many words at once
 // (futex_waitv): 10,000 waiters are about 140 threads. Their wake goes through a
 // channel, which costs a few microseconds more.
+//
+// # The backstop
+//
+// Whoever has a word mapped, if only for reading, can move its sleepers elsewhere
+// with FUTEX_REQUEUE, where no wake reaches them; and a process can be killed
+// between its store and its wake. So once in [Recheck] every process that has
+// waiters looks at all of their words, and wakes who sleeps on one that has
+// changed: such a wait is a second late, not for ever. In a process in which
+// nobody has parked for ten seconds it is once in four.
 package wait
 
 import (
 	"context"
 	"errors"
-	"runtime"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/internal/sys"
+	"github.com/memlane/memlane/internal/word"
 )
 
 const (
 	// All, for [Wake], wakes everybody.
 	All = sys.FutexAll
 
-	// Recheck is how long a park lasts at most.
+	// Recheck is how late a wait ends whose wake was lost; four times that in a
+	// process at rest.
 	Recheck = time.Second
-
-	// directMax is how many waiters of this process have a thread of their own.
-	directMax = 64
-
-	// sharedMax is how many waiters share a thread: one of the words of its
-	// system call is the thread's own.
-	sharedMax = sys.FutexWaitvMax - 1
 )
 
-// direct counts the waiters that hold a thread of their own.
-var direct atomic.Int32
-
-// Park sleeps while the word is seen, until somebody wakes its waiters, the
-// context ends, or [Recheck] has passed. It returns nil in all cases but the
-// context's, whose cause it returns; the caller looks again.
+// Park sleeps while the word is seen, until somebody wakes its waiters or the
+// context ends. It returns nil in all cases but the context's, whose cause it
+// returns, and a [*ParkError]; the caller looks again.
 //
 // A context that can never end, such as context.Background(), costs nothing.
-// The word must stay mapped until Park has returned, and be aligned to 4 bytes,
-// as its type sees to.
-func Park(ctx context.Context, word *atomic.Uint32, seen uint32) error {
+// The word must stay mapped until Park has returned.
+func Park(ctx context.Context, w *word.Uint32, seen uint32) error {
+	return park(ctx, w, seen, nil, 0)
+}
+
+// park is Park, ended by the bell too if it is not nil and has been rung since
+// rung was read.
+func park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
 	if ctx.Done() != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if direct.Add(1) > directMax {
-		direct.Add(-1)
-		return shared.park(ctx, word, seen)
+	backstop.start()
+	if s := takeSeat(); s != nil {
+		defer s.give()
+		return s.park(ctx, w, seen, bell, rung)
 	}
-	defer direct.Add(-1)
-	if ctx.Done() == nil {
-		return unexpected(sys.FutexWait(raw(word), seen, Recheck))
-	}
-	// A second word, of this process alone, brings the context's end: waking the
-	// shared one for it would disturb everybody who waits there.
-	c := cancels.Get().(*cancel)
-	stop := context.AfterFunc(ctx, c.set)
-	_, err := sys.FutexWaitv(append(c.words[:0], sys.NewFutexWaiter(raw(word), seen), sys.NewFutexWaiter(raw(&c.word), 0)), Recheck)
-	if stop() {
-		cancels.Put(c) // its word is still 0, and nobody will set it
-	} else {
-		// It may still be about to be set, so it is not used again.
-		runtime.KeepAlive(c)
-	}
-	if ctx.Err() != nil {
-		passOn(word)
-		return context.Cause(ctx)
-	}
-	return unexpected(err)
+	return shared.park(ctx, w, seen, bell, rung)
 }
+
+// Wake wakes up to n waiters of the word, which the caller has changed before: of
+// all processes. It returns how many it found. Whether anybody waits is for the
+// caller to know: it costs a system call in any case.
+func Wake(w *word.Uint32, n int) int { return futexWake(w, n) }
 
 // passOn gives a wake that a cancelled waiter may have got to another one, whom
 // the waker, if it woke only one, has not reached.
-func passOn(word *atomic.Uint32) { Wake(word, 1) }
+func passOn(w *word.Uint32) { Wake(w, 1) }
 
-// Wake wakes up to n waiters of the word, which the caller has changed before: of all
-// processes. It returns how many it found. Whether anybody waits is for the
-// caller to know: it costs a system call in any case.
-func Wake(word *atomic.Uint32, n int) int { return sys.FutexWake(raw(word), n) }
+// A Bell ends waits of this process: those that were told of it, whatever their
+// words are. The zero Bell is ready.
+type Bell struct{ rung atomic.Uint32 }
 
-// cancel is a word on which a context's end is waited for.
-type cancel struct {
-	word  atomic.Uint32
-	words [2]sys.FutexWaiter
+// Rung counts how often the bell was rung. Read it before the look at the words
+// that decides to wait, and give it to [Spinner.Await].
+func (b *Bell) Rung() uint32 { return b.rung.Load() }
+
+// Ring ends all waits that were told of the bell and have not heard of this. It
+// returns when their goroutines are on their way.
+func (b *Bell) Ring() {
+	b.rung.Add(1)
+	for i := range seats {
+		seats[i].ring(b)
+	}
+	shared.ring(b)
 }
 
-func (c *cancel) set() {
-	// SYNC POINT: cancelled. Pairs with the kernel's comparison of the word
-	// with 0 in FutexWaitv.
-	c.word.Store(1)
-	Wake(&c.word, 1)
-}
-
-var cancels = sync.Pool{New: func() any { return new(cancel) }}
-
-// Rechecked counts the sleeps that ended because [Recheck] had passed. In a
-// program whose waiters are waked as they should be, these are the waits in which
-// nothing happened for so long.
-var Rechecked atomic.Uint64
+// Late counts the sleeps of this process that the backstop ended: those whose
+// wake was lost.
+var Late atomic.Uint64
 
 // unexpected filters the ends of a sleep that only mean: look again.
 func unexpected(err error) error {
-	if errors.Is(err, syscall.ETIMEDOUT) {
-		Rechecked.Add(1)
+	if err == nil || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) || errors.Is(err, syscall.ETIMEDOUT) {
 		return nil
 	}
-	if err == nil || errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
-		return nil
-	}
-	// EFAULT: the word is not mapped. ENOMEM, EPERM of a sandbox, and the like.
+	// EFAULT: the word is not mapped. EPERM of a sandbox, and the like.
 	return &ParkError{err}
 }
 
@@ -145,7 +126,7 @@ func unexpected(err error) error {
 type ParkError struct{ Err error }
 
 func (e *ParkError) Error() string {
-	return "wait: park: " + e.Err.Error() + " (the word must be mapped, and futex and futex_waitv allowed)"
+	return "wait: park: " + e.Err.Error() + " (the word must be mapped, and futex allowed)"
 }
 
 // Unwrap returns what the kernel answered.

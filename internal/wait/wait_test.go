@@ -5,15 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/word"
 	"github.com/memlane/memlane/mmap"
 )
 
@@ -25,11 +28,13 @@ func TestMain(m *testing.M) {
 		"pong":   pong,
 		"sleep":  sleep,
 		"thieve": thieve,
+
+		"sandboxed": sandboxed,
 	})
 }
 
 // words maps the file's first n words.
-func words(path string, n int, prot mmap.Prot) ([]atomic.Uint32, error) {
+func words(path string, n int, prot mmap.Prot) ([]word.Uint32, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -39,10 +44,10 @@ func words(path string, n int, prot mmap.Prot) ([]atomic.Uint32, error) {
 	if err != nil {
 		return nil, err
 	}
-	return mmap.SliceOf[atomic.Uint32](m, 0, n)
+	return mmap.SliceOf[word.Uint32](m, 0, n)
 }
 
-func sharedWords(t testing.TB, n int) (path string, list []atomic.Uint32) {
+func sharedWords(t testing.TB, n int) (path string, list []word.Uint32) {
 	t.Helper()
 	path = t.TempDir() + "/words"
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
@@ -56,9 +61,9 @@ func sharedWords(t testing.TB, n int) (path string, list []atomic.Uint32) {
 }
 
 // until parks until the word is want.
-func until(ctx context.Context, word *atomic.Uint32, want uint32) error {
-	for seen := word.Load(); seen != want; seen = word.Load() {
-		if err := Park(ctx, word, seen); err != nil {
+func until(ctx context.Context, w *word.Uint32, want uint32) error {
+	for seen := w.Load(); seen != want; seen = w.Load() {
+		if err := Park(ctx, w, seen); err != nil {
 			return err
 		}
 	}
@@ -80,7 +85,7 @@ func pong(args []string) error {
 		w[1].Store(i + 1)
 		Wake(&w[1], All)
 	}
-	fmt.Println(Rechecked.Load())
+	fmt.Println(Late.Load())
 	return nil
 }
 
@@ -91,7 +96,7 @@ func TestTwoProcessesWakeEachOther(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path, w := sharedWords(t, 2)
 			p := proctest.Start(t, nil, "pong", path)
-			before := Rechecked.Load()
+			before := Late.Load()
 			for i := range uint32(rounds) {
 				w[0].Store(i + 1)
 				Wake(&w[0], All)
@@ -99,7 +104,7 @@ func TestTwoProcessesWakeEachOther(t *testing.T) {
 					t.Fatal(err)
 				}
 				if i == 0 {
-					before = Rechecked.Load() // the other had to start first
+					before = Late.Load() // the other had to start first
 				}
 			}
 			theirs, err := strconv.Atoi(p.Line())
@@ -108,7 +113,7 @@ func TestTwoProcessesWakeEachOther(t *testing.T) {
 			}
 			// A machine that stops for a second can cause one too; a wake that
 			// is lost now and then in so many rounds causes many.
-			if lost := int(Rechecked.Load()-before) + theirs; lost > 2 {
+			if lost := int(Late.Load()-before) + theirs; lost > 2 {
 				t.Errorf("%d sleeps were ended by the clock and not by a wake", lost)
 			}
 		})
@@ -122,14 +127,17 @@ func contexts(t testing.TB) map[string]context.Context {
 	return map[string]context.Context{"background": background, "cancellable": ctx}
 }
 
-// withoutThreads has all waiters share threads while a test runs.
-func withoutThreads(t testing.TB) {
-	direct.Add(directMax)
-	t.Cleanup(func() { direct.Add(-directMax) })
+// withoutSeats has all waiters share threads while a test runs.
+func withoutSeats(t testing.TB) {
+	for taken.Load() != 0 {
+		runtime.Gosched()
+	}
+	taken.Store(^uint64(0))
+	t.Cleanup(func() { taken.Store(0) })
 }
 
 func TestSharedThreadsWakeToo(t *testing.T) {
-	withoutThreads(t)
+	withoutSeats(t)
 	path, w := sharedWords(t, 2)
 	p := proctest.Start(t, nil, "pong", path)
 	for i := range uint32(rounds) {
@@ -143,17 +151,17 @@ func TestSharedThreadsWakeToo(t *testing.T) {
 }
 
 func TestParkLooksBeforeItSleeps(t *testing.T) {
-	var word atomic.Uint32
-	before := Rechecked.Load()
+	var w word.Uint32
+	before := Late.Load()
 	for range 1000 {
-		if err := Park(background, &word, 1); err != nil {
+		if err := Park(background, &w, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := Rechecked.Load() - before; n > 0 {
+	if n := Late.Load() - before; n > 0 {
 		t.Errorf("slept %d times on a word that is another", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { Park(background, &word, 1) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { Park(background, &w, 1) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -162,19 +170,19 @@ func TestCancel(t *testing.T) {
 	for _, way := range []string{"own thread", "shared thread"} {
 		t.Run(way, func(t *testing.T) {
 			if way == "shared thread" {
-				withoutThreads(t)
+				withoutSeats(t)
 			}
-			var word atomic.Uint32
+			var w word.Uint32
 			reason := errors.New("changed my mind")
 			for range 200 {
 				ctx, cancel := context.WithCancelCause(background)
 				done := make(chan error)
-				go func() { done <- until(ctx, &word, 1) }()
+				go func() { done <- until(ctx, &w, 1) }()
 				go cancel(reason)
 				if err := <-done; err != reason {
 					t.Fatalf("got %v", err)
 				}
-				if err := Park(ctx, &word, 0); err != reason {
+				if err := Park(ctx, &w, 0); err != reason {
 					t.Fatalf("parked with a context that has ended: %v", err)
 				}
 			}
@@ -188,25 +196,25 @@ func TestCancelPassesTheWakeOn(t *testing.T) {
 	for _, way := range []string{"own thread", "shared thread"} {
 		t.Run(way, func(t *testing.T) {
 			if way == "shared thread" {
-				withoutThreads(t)
+				withoutSeats(t)
 			}
-			before := Rechecked.Load()
+			before := Late.Load()
 			for range 300 {
-				var word atomic.Uint32
+				var w word.Uint32
 				ctx, cancel := context.WithCancel(background)
 				var wg sync.WaitGroup
-				wg.Go(func() { until(ctx, &word, 1) })
-				wg.Go(func() { until(background, &word, 1) })
+				wg.Go(func() { until(ctx, &w, 1) })
+				wg.Go(func() { until(background, &w, 1) })
 				runtime.Gosched()
-				word.Store(1)
-				Wake(&word, 1)
+				w.Store(1)
+				Wake(&w, 1)
 				cancel()
 				// One wake for two: who gets it and leaves, in either way, must
 				// tell the other.
-				wg.Go(func() { Wake(&word, 1) })
+				wg.Go(func() { Wake(&w, 1) })
 				wg.Wait()
 			}
-			if n := Rechecked.Load() - before; n > 2 {
+			if n := Late.Load() - before; n > 2 {
 				t.Errorf("%d sleeps were ended by the clock", n)
 			}
 		})
@@ -233,7 +241,7 @@ func threads(t testing.TB) int {
 // reached by its own word, and nothing remains of it afterwards.
 func TestTenThousandWaiters(t *testing.T) {
 	const n = 10_000
-	list := make([]atomic.Uint32, n)
+	list := make([]word.Uint32, n)
 	var woken atomic.Int32
 	var wg sync.WaitGroup
 	for i := range list {
@@ -267,7 +275,7 @@ func TestTenThousandWaiters(t *testing.T) {
 func waiting() int {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
-	sum := int(direct.Load())
+	sum := bits.OnesCount64(taken.Load())
 	for _, t := range shared.threads {
 		sum += len(t.waiters)
 	}
@@ -291,7 +299,7 @@ func sleep(args []string) error {
 	if err := until(background, &w[0], 1); err != nil {
 		return err
 	}
-	fmt.Println("awake", Rechecked.Load() > 0)
+	fmt.Println("awake", Late.Load() > 0)
 	return nil
 }
 
@@ -306,7 +314,7 @@ func thieve(args []string) error {
 	if err != nil {
 		return err
 	}
-	mine, err := mmap.At[atomic.Uint32](m, 0)
+	mine, err := mmap.At[word.Uint32](m, 0)
 	if err != nil {
 		return err
 	}
@@ -328,6 +336,7 @@ func TestStolenWakeIsOnlyLate(t *testing.T) {
 	if n := Wake(&w[0], All); n != 0 {
 		t.Errorf("the wake found %d sleepers; it was to be stolen", n)
 	}
+	// It wakes through the backstop, and only so.
 	if got := victim.Line(); got != "awake true" {
 		t.Errorf("the victim says %q", got)
 	}
@@ -339,20 +348,127 @@ func TestParkOnUnmappedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	word, err := mmap.At[atomic.Uint32](m, 0)
+	w, err := mmap.At[word.Uint32](m, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var parkErr *ParkError
-	if err := Park(background, word, 0); !errors.As(err, &parkErr) || !bytes.Contains([]byte(err.Error()), []byte("must be mapped")) {
+	if err := Park(background, w, 0); !errors.As(err, &parkErr) || !bytes.Contains([]byte(err.Error()), []byte("must be mapped")) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A bell ends the waits that were told of it, before they sleep or later, of both
+// kinds, and no others.
+func TestBell(t *testing.T) {
+	for _, way := range []string{"own thread", "shared thread"} {
+		t.Run(way, func(t *testing.T) {
+			if way == "shared thread" {
+				withoutSeats(t)
+			}
+			var w word.Uint32
+			var bell, other Bell
+			for range 300 {
+				rung := bell.Rung()
+				done := make(chan error, 3)
+				for range cap(done) {
+					go func() { done <- park(background, &w, 0, &bell, rung) }()
+				}
+				runtime.Gosched()
+				other.Ring()
+				bell.Ring()
+				for range cap(done) {
+					if err := <-done; err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if Late.Load() > 0 {
+				t.Errorf("%d waits were ended by the backstop", Late.Load())
+			}
+			rung := bell.Rung()
+			stays := make(chan error, 1)
+			go func() { stays <- park(background, &w, 0, &bell, rung) }()
+			for way == "own thread" && taken.Load() == 0 {
+				runtime.Gosched()
+			}
+			other.Ring()
+			select {
+			case err := <-stays:
+				t.Errorf("another bell ended the wait: %v", err)
+			default:
+			}
+			bell.Ring()
+			<-stays
+		})
+	}
+}
+
+// Cancelling a wait leaves the sleepers of other processes asleep: theirs have
+// another bit, or look and sleep again.
+func TestCancelEndsOneOfMany(t *testing.T) {
+	var w word.Uint32
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			if err := until(background, &w, 1); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for bits.OnesCount64(taken.Load()) < 40 {
+		runtime.Gosched()
+	}
+	for range 100 {
+		ctx, cancel := context.WithCancel(background)
+		done := make(chan error)
+		go func() { done <- until(ctx, &w, 1) }()
+		go cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	w.Store(1)
+	Wake(&w, All)
+	wg.Wait()
+}
+
+// sandboxed forbids itself futex_waitv and waits on more words than there are
+// seats.
+func sandboxed([]string) error {
+	if err := proctest.Forbid(449); err != nil { // futex_waitv
+		return err
+	}
+	if _, _, errno := syscall.RawSyscall6(449, 0, 0, 0, 0, 0, 0); errno != syscall.EPERM {
+		return fmt.Errorf("futex_waitv is not forbidden: %v", errno)
+	}
+	list := make([]word.Uint32, seatsMax+10)
+	var wg sync.WaitGroup
+	for i := range list {
+		wg.Go(func() { until(background, &list[i], 1) })
+	}
+	for waiting() < len(list) {
+		runtime.Gosched()
+	}
+	for i := range list {
+		list[i].Store(1)
+		Wake(&list[i], All)
+	}
+	wg.Wait()
+	fmt.Println("all awake", Late.Load())
+	return nil
+}
+
+func TestSandboxWithoutFutexWaitv(t *testing.T) {
+	if got := proctest.Run(t, nil, "sandboxed"); got != "all awake 0" {
+		t.Errorf("got %q", got)
 	}
 }
 
 func BenchmarkHandOff(b *testing.B) {
 	for name, ctx := range contexts(b) {
 		b.Run(name, func(b *testing.B) {
-			var w [2]atomic.Uint32
+			var w [2]word.Uint32
 			go func() {
 				for i := range uint32(b.N) {
 					until(background, &w[0], i+1)

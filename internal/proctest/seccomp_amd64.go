@@ -1,0 +1,3 @@
+package proctest
+
+const seccomp = 317 // the system call's number

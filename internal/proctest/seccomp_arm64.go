@@ -1,0 +1,3 @@
+package proctest
+
+const seccomp = 277 // the system call's number

@@ -1,0 +1,146 @@
+package wait
+
+import (
+	"context"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/memlane/memlane/internal/word"
+)
+
+// seatsMax is how many waiters of a process have a thread of their own: one for
+// each bit of taken.
+const seatsMax = 64
+
+// seats are the places for waiters that hold a thread; bit i of taken: seat i is
+// taken.
+var (
+	seats [seatsMax]seat
+	taken atomic.Uint64
+)
+
+// seat is where one waiter at a time sleeps.
+//
+// It sleeps on one word, with nothing beside it and no time-out, because that is
+// what a wake is fastest with. To get it out without a change of the word, the
+// kernel is asked to wake only those sleepers of the word that gave it a certain
+// bit (FUTEX_WAIT_BITSET): the seat's, which few sleepers of other processes have
+// too. They look, and go on sleeping.
+type seat struct {
+	index int
+
+	mu     sync.Mutex // guards what follows, and keeps the word mapped
+	turn   uint64     // counts the waits here
+	word   *word.Uint32
+	seen   uint32
+	bell   *Bell
+	rung   uint32
+	thread int // that sleeps
+}
+
+func init() {
+	for i := range seats {
+		seats[i].index = i
+	}
+}
+
+// takeSeat returns a seat for the caller alone; nil if all are taken.
+func takeSeat() *seat {
+	for {
+		now := taken.Load()
+		i := bits.TrailingZeros64(^now)
+		if i == seatsMax {
+			return nil
+		}
+		if taken.CompareAndSwap(now, now|1<<i) {
+			return &seats[i]
+		}
+	}
+}
+
+// give makes the seat free again.
+func (s *seat) give() { taken.And(^(uint64(1) << s.index)) }
+
+// bit is what the seat's sleeper can be waked by alone.
+func (s *seat) bit() uint32 { return 1 << (s.index % 32) }
+
+// park sleeps in the seat.
+func (s *seat) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
+	s.mu.Lock()
+	s.turn++
+	s.word, s.seen, s.bell, s.rung, s.thread = w, seen, bell, rung, threadID()
+	turn := s.turn
+	s.mu.Unlock()
+	// A bell that is rung from here on finds us; if it was before, we see it now.
+	if bell != nil && bell.Rung() != rung {
+		s.leave()
+		return nil
+	}
+	if ctx.Done() == nil {
+		err := futexWait(w, seen, s.bit())
+		s.leave()
+		return unexpected(err)
+	}
+	stop := context.AfterFunc(ctx, func() { s.wake(turn) })
+	err := futexWait(w, seen, s.bit())
+	s.leave()
+	stop()
+	if ctx.Err() != nil {
+		passOn(w)
+		return context.Cause(ctx)
+	}
+	return unexpected(err)
+}
+
+// leave says that the waiter sleeps no more.
+func (s *seat) leave() {
+	s.mu.Lock()
+	s.word, s.bell = nil, nil
+	s.mu.Unlock()
+}
+
+// ring wakes the waiter if the bell is its, and has been rung since it looked.
+func (s *seat) ring(b *Bell) {
+	s.mu.Lock()
+	turn, ours := s.turn, s.bell == b && b.Rung() != s.rung
+	s.mu.Unlock()
+	if ours {
+		s.wake(turn)
+	}
+}
+
+// wake gets the waiter of a turn out. It may not be asleep yet, or no longer
+// there where it fell asleep, so it is waked until it has left.
+func (s *seat) wake(turn uint64) {
+	for pause := time.Microsecond; !s.tryWake(turn); pause = min(2*pause, time.Millisecond) {
+		time.Sleep(pause)
+	}
+}
+
+// tryWake wakes the waiter of a turn once, and returns true if it has left.
+func (s *seat) tryWake(turn uint64) (left bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.turn != turn || s.word == nil {
+		return true
+	}
+	if futexWakeBit(s.word, s.bit()) == 0 {
+		// It is about to sleep, or somebody has moved it to another word. A
+		// signal, which Go programs get all the time, makes the kernel begin the
+		// call anew.
+		interrupt(s.thread)
+	}
+	return false
+}
+
+// stale returns the turn of a waiter whose word has changed; 0 if there is none.
+func (s *seat) stale() (turn uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.word == nil || s.word.Load() == s.seen {
+		return 0
+	}
+	return s.turn
+}

@@ -1,0 +1,91 @@
+//go:build explore
+
+package word
+
+// Explorer is who hears of every access; nil accesses as in a program.
+var Explorer interface {
+	// Access comes before an access and may let other processes run.
+	Access()
+	// Saw comes after an access, with what the process has learnt from it.
+	Saw(value uint64)
+}
+
+// Uint32 has the methods of atomic.Uint32 that memlane uses.
+type Uint32 struct{ v uint32 }
+
+// Uint64 has the methods of atomic.Uint64 that memlane uses.
+type Uint64 struct{ v uint64 }
+
+func access() {
+	if Explorer != nil {
+		Explorer.Access()
+	}
+}
+
+func saw(v uint64) {
+	if Explorer != nil {
+		Explorer.Saw(v)
+	}
+}
+
+// Load is atomic.Uint32.Load.
+func (w *Uint32) Load() uint32 {
+	access()
+	v := w.v
+	saw(uint64(v))
+	return v
+}
+
+// Store is atomic.Uint32.Store.
+func (w *Uint32) Store(v uint32) {
+	access()
+	w.v = v
+	saw(0)
+}
+
+// CompareAndSwap is atomic.Uint32.CompareAndSwap.
+func (w *Uint32) CompareAndSwap(old, new uint32) bool {
+	access()
+	if w.v != old {
+		saw(1)
+		return false
+	}
+	w.v = new
+	saw(2)
+	return true
+}
+
+// Add is atomic.Uint32.Add.
+func (w *Uint32) Add(delta uint32) uint32 {
+	access()
+	w.v += delta
+	saw(uint64(w.v))
+	return w.v
+}
+
+// Load is atomic.Uint64.Load.
+func (w *Uint64) Load() uint64 {
+	access()
+	v := w.v
+	saw(v)
+	return v
+}
+
+// Store is atomic.Uint64.Store.
+func (w *Uint64) Store(v uint64) {
+	access()
+	w.v = v
+	saw(0)
+}
+
+// CompareAndSwap is atomic.Uint64.CompareAndSwap.
+func (w *Uint64) CompareAndSwap(old, new uint64) bool {
+	access()
+	if w.v != old {
+		saw(1)
+		return false
+	}
+	w.v = new
+	saw(2)
+	return true
+}
