@@ -105,31 +105,6 @@ func hugeMemfd(label string, size, shift int) (fd, length int, why error) {
 	return -1, 0, fmt.Errorf("no reserved huge pages: %w (see vm.nr_hugepages)", err)
 }
 
-// File returns a new descriptor for an anonymous segment that this process
-// owns, close-on-exec, to be handed over in some other way than [Segment.Send]:
-// inherited by a child, or kept by a service manager. Whoever gets it passes it
-// to [Open]. The caller closes it.
-func (s *Segment) File() (*os.File, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.file == nil {
-		return nil, &Error{"hand over", s.Name(), s.notOwned(), "only an open anonymous segment can be handed over, by its owner"}
-	}
-	fd, err := sys.DupCloexec(int(s.file.Fd()))
-	if err != nil {
-		return nil, &Error{"hand over", s.Name(), err, ""}
-	}
-	return os.NewFile(uintptr(fd), s.file.Name()), nil
-}
-
-// notOwned says why a segment has no descriptor. The caller holds mu.
-func (s *Segment) notOwned() error {
-	if s.Len() == 0 {
-		return mmap.ErrClosed
-	}
-	return errors.New("it is not an anonymous segment of this process")
-}
-
 // The message of Send: magic, length of the label, label, zeros. The descriptor
 // comes with its first byte.
 const (
@@ -149,6 +124,9 @@ func (s *Segment) Send(ctx context.Context, conn *net.UnixConn) error {
 	fail := func(err error, fix string) error { return &Error{"send", s.Name(), err, fix} }
 	if conn == nil {
 		return fail(fmt.Errorf("no connection: %w", os.ErrInvalid), "dial first")
+	}
+	if s.path != "" {
+		return fail(errors.New("it has a name"), "attach to it by name; only anonymous segments are sent")
 	}
 	file, err := s.File()
 	if err != nil {

@@ -77,6 +77,7 @@ func (b *build) publish(name string) error {
 	}
 	if err == nil {
 		b.hidden = ""
+		err = sys.Funlock(b.fd) // of a descriptor that the segment keeps
 	}
 	return err
 }

@@ -63,8 +63,10 @@ type Segment struct {
 	dev, ino uint64
 	hugeWhy  error // why an anonymous segment has no reserved huge pages
 
-	mu   sync.Mutex
-	file *os.File // an anonymous segment's memfd; nil once closed
+	mu      sync.Mutex // guards what follows
+	file    *os.File   // its descriptor; nil of one that was received, or once closed
+	atClose []func()
+	closed  bool
 }
 
 // Create makes a named segment of size bytes and maps it for reading and
@@ -158,6 +160,9 @@ func create(dir *folder, name string, size int, c *Config) (*Segment, error) {
 		return fail(err, "")
 	}
 	s.path, s.config = dir.join(name), c
+	if err := s.keep(b.fd); err != nil {
+		return fail(err, "raise ulimit -n")
+	}
 	if err := s.pin(c); err != nil {
 		return fail(err, "")
 	}
@@ -251,7 +256,11 @@ func attach(dir *folder, name string, size int, c *Config) (*Segment, error) {
 		return fail(err, "")
 	}
 	s.path, s.config = dir.join(name), c
-	if err := s.pin(c); err != nil {
+	err = s.keep(fd)
+	if err == nil {
+		err = s.pin(c)
+	}
+	if err != nil {
 		s.Close()
 		return fail(err, "")
 	}
@@ -383,6 +392,15 @@ func mapFD(fd int, object string, size int, prot mmap.Prot, c *Config) (*Segment
 	return &Segment{Mapping: m, dev: st.Dev, ino: st.Ino}, nil
 }
 
+// keep keeps a descriptor of a named segment, whose name others may take away.
+func (s *Segment) keep(fd int) error {
+	dup, err := sys.DupCloexec(fd)
+	if err == nil {
+		s.file = os.NewFile(uintptr(dup), s.path)
+	}
+	return err
+}
+
 // pin does what Config.Pin asks for. It comes after everything that can fail: a
 // pinned mapping can not be given back.
 func (s *Segment) pin(c *Config) error {
@@ -406,15 +424,74 @@ func (s *Segment) HugePages() (mmap.HugePages, error) {
 	return got, errors.Join(s.hugeWhy, why)
 }
 
+// File returns a new descriptor of the segment, close-on-exec, which the caller
+// closes.
+//
+// Of a named segment, it is for locks on the file or for what else takes a
+// descriptor: it has an open file description of its own, so that its locks are
+// the caller's alone, and is open for what the segment was attached for.
+//
+// Of an anonymous segment that this process has made, it is for handing the
+// segment over in some other way than [Segment.Send]: inherited by a child, or
+// kept by a service manager. Whoever gets it passes it to [Open]. One that was
+// received has no descriptor.
+func (s *Segment) File() (*os.File, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		return nil, &Error{"hand over", s.Name(), s.noFile(), "only an open segment has a descriptor, an anonymous one only for it to be handed over by its owner"}
+	}
+	fd := int(s.file.Fd())
+	if s.path == "" {
+		fd, err := sys.DupCloexec(fd)
+		if err != nil {
+			return nil, &Error{"hand over", s.Name(), err, ""}
+		}
+		return os.NewFile(uintptr(fd), s.file.Name()), nil
+	}
+	mode, err := sys.AccessMode(fd)
+	if err == nil {
+		fd, err = sys.Openat(sys.AtCwd, sys.FDPath(fd), mode, 0)
+	}
+	if err != nil {
+		return nil, &Error{"open again", s.Name(), err, "mount /proc, and see that the file's mode has not been changed since it was attached"}
+	}
+	return os.NewFile(uintptr(fd), s.path), nil
+}
+
+// noFile says why a segment has no descriptor. The caller holds mu.
+func (s *Segment) noFile() error {
+	if s.closed {
+		return mmap.ErrClosed
+	}
+	return errors.New("it was received")
+}
+
+// AtClose has Close call fn, before the memory is unmapped: for what is built on
+// a segment and must end with it. If the segment is closed already it returns
+// false and does nothing.
+func (s *Segment) AtClose(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.atClose = append(s.atClose, fn)
+	return true
+}
+
 // Close unmaps the segment in this process. A named segment keeps its name and
 // content, an anonymous one its content as long as anybody has it. Views and
 // calls in flight end normally, and the last of them unmaps; slices of the bytes
 // must not be touched any more. Closing again does nothing.
 func (s *Segment) Close() error {
 	s.mu.Lock()
-	file := s.file
-	s.file = nil
+	file, atClose := s.file, s.atClose
+	s.file, s.atClose, s.closed = nil, nil, true
 	s.mu.Unlock()
+	for _, fn := range atClose {
+		fn()
+	}
 	var fileErr error
 	if file != nil {
 		fileErr = file.Close()

@@ -707,3 +707,61 @@ func TestHugePagesReportTheirFallback(t *testing.T) {
 		}
 	}
 }
+
+// A named segment gives out descriptors of open file descriptions of their own,
+// also when it has lost its name; with them goes what it was attached for.
+func TestFileOfANamedSegment(t *testing.T) {
+	c := &segment.Config{Folder: folder(t)}
+	s := create(t, "s", pageSize, c)
+	reader, err := segment.Attach("s", &segment.Config{Folder: c.Folder, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	if err := s.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	var files [2]*os.File
+	for i := range files {
+		if files[i], err = s.File(); err != nil {
+			t.Fatal(err)
+		}
+		defer files[i].Close()
+	}
+	if _, err := files[0].WriteAt([]byte("x"), 0); err != nil || s.Bytes()[0] != 'x' {
+		t.Errorf("not the segment's file: %v", err)
+	}
+	if err := syscall.Flock(int(files[0].Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(files[1].Fd()), syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
+		t.Errorf("the descriptors share their locks: %v", err)
+	}
+	f, err := reader.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt([]byte("x"), 0); !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.EBADF) {
+		t.Errorf("a segment for reading gave a descriptor for writing: %v", err)
+	}
+	s.Close()
+	_, err = s.File()
+	wantError(t, err, []error{mmap.ErrClosed}, "open segment")
+}
+
+func TestAtClose(t *testing.T) {
+	s := create(t, "s", pageSize, &segment.Config{Folder: folder(t)})
+	calls := 0
+	s.AtClose(func() {
+		if s.Bytes() == nil {
+			t.Error("the memory has gone already")
+		}
+		calls++
+	})
+	s.Close()
+	s.Close()
+	if calls != 1 || s.AtClose(func() {}) {
+		t.Errorf("called %d times, or taken after Close", calls)
+	}
+}

@@ -127,6 +127,9 @@ func Fchown(fd, uid, gid int) error { return unix.Fchown(fd, uid, gid) }
 // TryFlock takes an exclusive flock(2), or fails with EWOULDBLOCK.
 func TryFlock(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }
 
+// Funlock gives up what [TryFlock] took.
+func Funlock(fd int) error { return unix.Flock(fd, unix.LOCK_UN) }
+
 // Memfd is memfd_create(2): sealable, close-on-exec, never executable.
 // hugeShift is the logarithm of the size of the huge pages it shall be made of,
 // 0 for ordinary pages.

@@ -19,3 +19,58 @@ func Gettid() int {
 // and whose handler it installs with SA_RESTART. A program that is notified of
 // SIGURG sees one more.
 func Interrupt(thread int) { unix.Tgkill(os.Getpid(), thread, unix.SIGURG) }
+
+// PidfdOpen is pidfd_open(2): ESRCH if there is no such process.
+func PidfdOpen(pid int) (int, error) { return unix.PidfdOpen(pid, 0) }
+
+// Readable reports whether a descriptor is ready for reading; a pidfd is when all
+// threads of its process have ended, also if nobody has waited for it yet.
+func Readable(fd int) (bool, error) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, 0)
+		if err != unix.EINTR {
+			return n > 0, err
+		}
+	}
+}
+
+// PidfdInode returns the inode number of a pidfd, which the kernel gives to one
+// process only; 0 before Linux 6.9, where all pidfds have the same.
+func PidfdInode(fd int) (uint64, error) {
+	const pidfsMagic = 0x50494446 // PID_FS_MAGIC
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(fd, &fs); err != nil {
+		return 0, err
+	}
+	if fs.Type != pidfsMagic {
+		return 0, nil
+	}
+	st, err := Fstat(fd)
+	return st.Ino, err
+}
+
+// ErrLocked is what [LockByte] answers if somebody has the lock.
+const ErrLocked = unix.EAGAIN
+
+// LockByte takes a write lock on one byte of a file, fcntl(2) F_OFD_SETLK. It
+// belongs to the open file description: it ends when the last descriptor of it is
+// closed, which for one that nobody else has the kernel does when the process
+// ends or executes another program, after its memory is gone.
+func LockByte(fd int, offset int64) error {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: offset, Len: 1}
+	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+	if err == unix.EACCES {
+		err = unix.EAGAIN
+	}
+	return err
+}
+
+// ByteLocked reports whether somebody has a write lock on a byte of a file, other
+// than through this descriptor's own open file description: F_OFD_GETLK. A lock
+// for reading does not count, because whoever may read the file can take one.
+func ByteLocked(fd int, offset int64) (bool, error) {
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: offset, Len: 1}
+	err := unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &lock)
+	return lock.Type != unix.F_UNLCK, err
+}
