@@ -23,10 +23,7 @@ const (
 	// all of the area is zero.
 	AreaMagicAt = 0
 
-	// Bytes of the heap that are given out. The directory's lock guards it.
-	AreaHeapUsedAt = 8
-
-	// Held while a name is added.
+	// Held while a name is added. There is nothing to repair if its owner dies.
 	AreaDirectoryLockAt = 64
 
 	// The directory: the names of primitives, in the order in which they were
@@ -40,7 +37,8 @@ const (
 	AreaMembersAt    = 4096
 	AreaMembersCount = 256
 
-	// The primitives that have a name, each at a multiple of 64 bytes.
+	// The primitives that have a name, each at a multiple of 64 bytes. What is
+	// behind the last is free.
 	AreaHeapAt    = 12288
 	AreaHeapCount = 53248
 )

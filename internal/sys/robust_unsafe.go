@@ -100,6 +100,9 @@ func (l *RobustList) Add(fd int, offset int64) (*RobustWord, error) {
 // Word returns the word.
 func (w *RobustWord) Word() *atomic.Uint32 { return w.word }
 
+// Wake wakes all who sleep on the word.
+func (w *RobustWord) Wake() { FutexWake((*uint32)(unsafe.Pointer(w.word)), FutexAll, FutexAnyBit) }
+
 // Bytes returns the whole page of the file that the word is in.
 func (w *RobustWord) Bytes() []byte { return w.pages[len(w.pages)/2:] }
 

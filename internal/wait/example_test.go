@@ -19,7 +19,7 @@ func ExamplePark() {
 		}
 	}()
 	for seen := w.Load(); seen != 3; seen = w.Load() {
-		if err := wait.Park(context.Background(), &w, seen); err != nil {
+		if err := wait.Park(context.Background(), &w, seen, nil, 0); err != nil {
 			fmt.Println(err)
 			return
 		}

@@ -1,7 +1,6 @@
 package wait
 
 import (
-	"context"
 	"runtime"
 	"slices"
 	"sync"
@@ -36,29 +35,28 @@ const (
 // processor, and one must be left for those that have something to do.
 var spinning atomic.Int32
 
-// A Spinner waits for changes of words: it looks at the word again and again for
-// a short time, because a sleep and a wake take far longer than what usually is
-// left to wait, and parks after that. Where spinning does not pay, because
-// nothing has come of it several times, as when both sides share a processor, it
-// parks at once, and tries again now and then. The zero Spinner is ready. All who
+// A Spinner looks at a word again and again for a short time, because a sleep and
+// a wake take far longer than what usually is left to wait. Where that does not
+// pay, because nothing has come of it several times, as when both sides share a
+// processor, it gives up at once, and tries again now and then. The zero Spinner is ready. All who
 // wait for the same thing may use one together.
 type Spinner struct {
 	misses atomic.Int32 // spins in vain since the last that was not
 	parks  atomic.Int32 // since the last spin
 }
 
-// Await waits until the word is no longer what was seen, or the bell, if it is
-// not nil, has been rung since rung was read; it may return early. It returns nil
-// then, and what [Park] does when the context ends.
-func (s *Spinner) Await(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
-	if s.worthIt() {
-		if spin(w, seen) {
-			s.misses.Store(0)
-			return nil
-		}
-		s.misses.Add(1)
+// Spin looks at the word until it is no longer what was seen, and returns true
+// then. If that takes too long it returns false: it is time to [Park].
+func (s *Spinner) Spin(w *word.Uint32, seen uint32) bool {
+	if explored || !s.worthIt() {
+		return false
 	}
-	return park(ctx, w, seen, bell, rung)
+	if spin(w, seen) {
+		s.misses.Store(0)
+		return true
+	}
+	s.misses.Add(1)
+	return false
 }
 
 // worthIt says whether to spin this time. Several goroutines may disturb each
@@ -107,7 +105,7 @@ func spin(w *word.Uint32, seen uint32) bool {
 // running. GOMAXPROCS knows the processors that the process may use, and the
 // control group's quota.
 func spinBudget() time.Duration {
-	if explored || runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2 {
+	if runtime.GOMAXPROCS(0) < 2 || runtime.NumCPU() < 2 {
 		return 0
 	}
 	return calibrated()

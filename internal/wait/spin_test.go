@@ -95,13 +95,16 @@ func change(ctx context.Context, s *Spinner, w *word.Uint32, seen uint32) (uint3
 		if now != seen {
 			return now, nil
 		}
-		if err := s.Await(ctx, w, seen, nil, 0); err != nil {
+		if s.Spin(w, seen) {
+			continue
+		}
+		if err := Park(ctx, w, seen, nil, 0); err != nil {
 			return now, err
 		}
 	}
 }
 
-func TestSpinnerAwait(t *testing.T) {
+func TestSpinnerThenPark(t *testing.T) {
 	var w word.Uint32
 	var s Spinner
 	for i := range uint32(500) {

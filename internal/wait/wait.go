@@ -5,7 +5,7 @@
 // for no reason, so every use is a loop that looks, parks, and looks again:
 //
 //	for seen := w.Load(); !enough(seen); seen = w.Load() {
-//		if err := wait.Park(ctx, w, seen); err != nil {
+//		if err := wait.Park(ctx, w, seen, nil, 0); err != nil {
 //			return err
 //		}
 //	}
@@ -17,8 +17,7 @@
 //
 // The kernel compares the word with what was seen under the same lock under
 // which it puts the sleeper into its queue, so that no wake falls between look
-// and sleep. [Spinner.Await] is the same, and looks for a while before it sleeps.
-// A [Bell] ends the waits of this process from within it.
+// and sleep. A [Spinner] looks for a while first. A [Bell] ends the waits of this process from within it.
 //
 // # Threads
 //
@@ -58,19 +57,14 @@ const (
 	Recheck = time.Second
 )
 
-// Park sleeps while the word is seen, until somebody wakes its waiters or the
-// context ends. It returns nil in all cases but the context's, whose cause it
-// returns, and a [*ParkError]; the caller looks again.
+// Park sleeps while the word is seen, until somebody wakes its waiters, the bell
+// is rung, or the context ends. It returns nil in all cases but the context's,
+// whose cause it returns, and a [*ParkError]; the caller looks again.
 //
-// A context that can never end, such as context.Background(), costs nothing.
-// The word must stay mapped until Park has returned.
-func Park(ctx context.Context, w *word.Uint32, seen uint32) error {
-	return park(ctx, w, seen, nil, 0)
-}
-
-// park is Park, ended by the bell too if it is not nil and has been rung since
-// rung was read.
-func park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
+// The bell, which may be nil, ends the sleep too if it has been rung since rung
+// was read from it. A context that can never end, such as context.Background(),
+// costs nothing. The word must stay mapped until Park has returned.
+func Park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
 	if ctx.Done() != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -96,7 +90,7 @@ func passOn(w *word.Uint32) { Wake(w, 1) }
 type Bell struct{ rung atomic.Uint32 }
 
 // Rung counts how often the bell was rung. Read it before the look at the words
-// that decides to wait, and give it to [Spinner.Await].
+// that decides to wait, and give it to [Park].
 func (b *Bell) Rung() uint32 { return b.rung.Load() }
 
 // Ring ends all waits that were told of the bell and have not heard of this. It
@@ -131,3 +125,10 @@ func (e *ParkError) Error() string {
 
 // Unwrap returns what the kernel answered.
 func (e *ParkError) Unwrap() error { return e.Err }
+
+// ParkShared is [Park] for those who need no thread of their own: it may end some
+// microseconds later.
+func ParkShared(w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
+	backstop.start()
+	return shared.park(context.Background(), w, seen, bell, rung)
+}

@@ -63,7 +63,7 @@ func sharedWords(t testing.TB, n int) (path string, list []word.Uint32) {
 // until parks until the word is want.
 func until(ctx context.Context, w *word.Uint32, want uint32) error {
 	for seen := w.Load(); seen != want; seen = w.Load() {
-		if err := Park(ctx, w, seen); err != nil {
+		if err := Park(ctx, w, seen, nil, 0); err != nil {
 			return err
 		}
 	}
@@ -154,14 +154,14 @@ func TestParkLooksBeforeItSleeps(t *testing.T) {
 	var w word.Uint32
 	before := Late.Load()
 	for range 1000 {
-		if err := Park(background, &w, 1); err != nil {
+		if err := Park(background, &w, 1, nil, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := Late.Load() - before; n > 0 {
 		t.Errorf("slept %d times on a word that is another", n)
 	}
-	if n := testing.AllocsPerRun(100, func() { Park(background, &w, 1) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { Park(background, &w, 1, nil, 0) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -182,7 +182,7 @@ func TestCancel(t *testing.T) {
 				if err := <-done; err != reason {
 					t.Fatalf("got %v", err)
 				}
-				if err := Park(ctx, &w, 0); err != reason {
+				if err := Park(ctx, &w, 0, nil, 0); err != reason {
 					t.Fatalf("parked with a context that has ended: %v", err)
 				}
 			}
@@ -318,7 +318,7 @@ func thieve(args []string) error {
 	if err != nil {
 		return err
 	}
-	for proctest.Requeue(&w[0], mine) == 0 {
+	for proctest.Requeue(word.Raw(&w[0]), word.Raw(mine)) == 0 {
 		runtime.Gosched()
 	}
 	fmt.Println("stolen")
@@ -353,7 +353,7 @@ func TestParkOnUnmappedMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	var parkErr *ParkError
-	if err := Park(background, w, 0); !errors.As(err, &parkErr) || !bytes.Contains([]byte(err.Error()), []byte("must be mapped")) {
+	if err := Park(background, w, 0, nil, 0); !errors.As(err, &parkErr) || !bytes.Contains([]byte(err.Error()), []byte("must be mapped")) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -372,7 +372,7 @@ func TestBell(t *testing.T) {
 				rung := bell.Rung()
 				done := make(chan error, 3)
 				for range cap(done) {
-					go func() { done <- park(background, &w, 0, &bell, rung) }()
+					go func() { done <- Park(background, &w, 0, &bell, rung) }()
 				}
 				runtime.Gosched()
 				other.Ring()
@@ -388,7 +388,7 @@ func TestBell(t *testing.T) {
 			}
 			rung := bell.Rung()
 			stays := make(chan error, 1)
-			go func() { stays <- park(background, &w, 0, &bell, rung) }()
+			go func() { stays <- Park(background, &w, 0, &bell, rung) }()
 			for way == "own thread" && taken.Load() == 0 {
 				runtime.Gosched()
 			}

@@ -2,12 +2,25 @@
 
 package word
 
+import "unsafe"
+
 // Explorer is who hears of every access; nil accesses as in a program.
 var Explorer interface {
-	// Access comes before an access and may let other processes run.
-	Access()
+	// Access comes before an access to a word, whose address it is given, and may
+	// let other processes run.
+	Access(address uintptr)
 	// Saw comes after an access, with what the process has learnt from it.
 	Saw(value uint64)
+	// Here is the function of that name.
+	Here(known ...uint64)
+}
+
+// Here tells the explorer that all that this process knows of what it has seen
+// since its operation began is in the numbers.
+func Here(known ...uint64) {
+	if Explorer != nil {
+		Explorer.Here(known...)
+	}
 }
 
 // Uint32 has the methods of atomic.Uint32 that memlane uses.
@@ -16,9 +29,9 @@ type Uint32 struct{ v uint32 }
 // Uint64 has the methods of atomic.Uint64 that memlane uses.
 type Uint64 struct{ v uint64 }
 
-func access() {
+func access(w unsafe.Pointer) {
 	if Explorer != nil {
-		Explorer.Access()
+		Explorer.Access(uintptr(w))
 	}
 }
 
@@ -30,7 +43,7 @@ func saw(v uint64) {
 
 // Load is atomic.Uint32.Load.
 func (w *Uint32) Load() uint32 {
-	access()
+	access(unsafe.Pointer(w))
 	v := w.v
 	saw(uint64(v))
 	return v
@@ -38,14 +51,14 @@ func (w *Uint32) Load() uint32 {
 
 // Store is atomic.Uint32.Store.
 func (w *Uint32) Store(v uint32) {
-	access()
+	access(unsafe.Pointer(w))
 	w.v = v
 	saw(0)
 }
 
 // CompareAndSwap is atomic.Uint32.CompareAndSwap.
 func (w *Uint32) CompareAndSwap(old, new uint32) bool {
-	access()
+	access(unsafe.Pointer(w))
 	if w.v != old {
 		saw(1)
 		return false
@@ -57,7 +70,7 @@ func (w *Uint32) CompareAndSwap(old, new uint32) bool {
 
 // Add is atomic.Uint32.Add.
 func (w *Uint32) Add(delta uint32) uint32 {
-	access()
+	access(unsafe.Pointer(w))
 	w.v += delta
 	saw(uint64(w.v))
 	return w.v
@@ -65,7 +78,7 @@ func (w *Uint32) Add(delta uint32) uint32 {
 
 // Load is atomic.Uint64.Load.
 func (w *Uint64) Load() uint64 {
-	access()
+	access(unsafe.Pointer(w))
 	v := w.v
 	saw(v)
 	return v
@@ -73,14 +86,14 @@ func (w *Uint64) Load() uint64 {
 
 // Store is atomic.Uint64.Store.
 func (w *Uint64) Store(v uint64) {
-	access()
+	access(unsafe.Pointer(w))
 	w.v = v
 	saw(0)
 }
 
 // CompareAndSwap is atomic.Uint64.CompareAndSwap.
 func (w *Uint64) CompareAndSwap(old, new uint64) bool {
-	access()
+	access(unsafe.Pointer(w))
 	if w.v != old {
 		saw(1)
 		return false

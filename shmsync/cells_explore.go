@@ -1,0 +1,5 @@
+//go:build explore
+
+package shmsync
+
+const cellsMax = 3
