@@ -5,6 +5,7 @@ import (
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/region"
+	"github.com/memlane/memlane/internal/wait"
 )
 
 // local are the members on the heap.
@@ -36,11 +37,14 @@ func (t *Table) joinLocally() error {
 
 func (t *Table) leaveLocally() {
 	local.mu.Lock()
-	defer local.mu.Unlock()
 	delete(local.tables[t.region], t.id.Index)
 	if len(local.tables[t.region]) == 0 {
 		delete(local.tables, t.region)
 	}
+	local.mu.Unlock()
+	w := t.word(layout.MemberLifeAt)
+	w.Store(0)
+	wait.Wake(w, wait.All)
 }
 
 // lockedLocally stands for a lock on a byte of a file.

@@ -182,7 +182,7 @@ func (t *Table) Gone(id ID) bool {
 	switch {
 	case id == t.id:
 		return t.left.Load()
-	case id.Index < 0 || id.Index >= layout.AreaMembersCount:
+	case id.Index < 0 || id.Index >= layout.AreaMembersCount || id.Generation == 0:
 		return true // there is no such member, and never was
 	}
 	// The order matters: whoever takes the lock after we have found it free
@@ -246,10 +246,11 @@ func (t *Table) Members() iter.Seq2[ID, Identity] {
 // case. Read Deaths.Rung
 // before Watch, and look at what is waited for between Watch and the wait.
 func (t *Table) Watch(id ID) {
-	if id.Index < 0 || id.Index >= layout.AreaMembersCount || id == t.id || t.watched[id.Index].Load() == id.Generation {
-		return
+	if id.Index < 0 || id.Index >= layout.AreaMembersCount || id.Generation == 0 {
+		t.Deaths.Ring() // gone for ever
+	} else if id != t.id && t.watched[id.Index].Load() != id.Generation {
+		t.watch(id)
 	}
-	t.watch(id)
 }
 
 // look waits for the end of a member, and rings.

@@ -1,6 +1,7 @@
 package proctest
 
 import (
+	"runtime"
 	"syscall"
 	"unsafe"
 )
@@ -48,4 +49,38 @@ func Forbid(call uint32) error {
 		return err
 	}
 	return nil
+}
+
+// Fork makes a child of this process that does not execute a program, as programs
+// in other languages do, and returns its id. The child does nothing but sleep; it
+// has what a forked child has. Kill it.
+func Fork() (pid int, err error) { return fork(nil) }
+
+// ForkAndTell is Fork whose child calls tell first, and reports what it returned
+// on the descriptor as one byte. tell must not allocate, block or start
+// goroutines: of the parent's threads the child has only this one.
+func ForkAndTell(fd int, tell func() byte) (pid int, err error) {
+	return fork(func() {
+		b := [1]byte{tell()}
+		syscall.RawSyscall(syscall.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b)), 1)
+	})
+}
+
+func fork(inChild func()) (int, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	r, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	if r != 0 {
+		return int(r), nil
+	}
+	if inChild != nil {
+		inChild()
+	}
+	ts := syscall.Timespec{Sec: 1}
+	for {
+		syscall.RawSyscall(syscall.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+	}
 }
