@@ -9,10 +9,12 @@
 //	3    not there: the file, or who should have made it
 //	4    there already: the name is taken
 //	5    the memory went away while it was used: its file was cut short
+//	6    somebody else has it: not free at once, or not within --timeout
 //	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 //
-// What runs until it is told to end, server --hold and client --follow, ends with
-// 0 then.
+// What runs until it is told to end, server --hold, client --follow and sync lock
+// without a command, ends with 0 then. sync lock with a command ends with the
+// command's code.
 package main
 
 import (
@@ -25,6 +27,7 @@ import (
 	"syscall"
 
 	"github.com/memlane/memlane/mmap"
+	"github.com/memlane/memlane/shmsync"
 	"github.com/spf13/cobra"
 )
 
@@ -35,8 +38,10 @@ const exitCodes = `Exit codes:
   3    not there: the file, or who should have made it
   4    there already: the name is taken
   5    the memory went away while it was used: its file was cut short
+  6    somebody else has it: not free at once, or not within --timeout
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
-What runs until it is told to end, server --hold and client --follow, ends with 0.
+What runs until it is told to end, server --hold, client --follow and sync lock
+without a command, ends with 0. sync lock with a command ends with its code.
 `
 
 func main() { os.Exit(run()) }
@@ -44,19 +49,17 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		cancel(interrupted{(<-signals).(syscall.Signal)})
+	signals := handleSignals(func(sig os.Signal) {
+		cancel(interrupted{sig.(syscall.Signal)})
 		// The second one finds the default action: whoever insists is obeyed.
 		signal.Reset()
-	}()
+	})
 
 	// A closed pipe behind us is an error of the write, so that what is running
 	// can clean up, not a signal.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 
-	root := newRoot()
+	root := newRoot(signals)
 	out := &output{file: os.Stdout}
 	root.SetOut(out)
 	// Cobra's own commands too are to fail as ours do.
@@ -82,18 +85,27 @@ func run() int {
 	if out.closed {
 		return 128 + int(syscall.SIGPIPE)
 	}
+	var status commandStatus
+	if errors.As(err, &status) {
+		return int(status) // it has said itself what there was to say
+	}
 	fmt.Fprintln(os.Stderr, "memlane:", err)
 	var usage usageError
+	var unstarted *notStarted
 	switch {
 	case !running || errors.As(err, &usage):
 		fmt.Fprintln(os.Stderr, "See memlane --help, or --help after a command.")
 		return 2
+	case errors.As(err, &unstarted):
+		return unstarted.code()
 	case errors.Is(err, mmap.ErrFault):
 		return 5
 	case errors.Is(err, fs.ErrExist):
 		return 4
 	case errors.Is(err, fs.ErrNotExist):
 		return 3
+	case errors.Is(err, shmsync.ErrBusy):
+		return 6
 	}
 	return 1
 }
@@ -130,7 +142,7 @@ func allCommands(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
-func newRoot() *cobra.Command {
+func newRoot(signals *signals) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "memlane",
 		Short: "Shared memory between the programs of one machine",
@@ -146,6 +158,6 @@ Begin with "memlane demo". The simplest use is "memlane server", then
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newServer(), newClient(), newSegment(), newDemo(), newDemoPeer())
+	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newDemo(), newDemoPeer())
 	return root
 }

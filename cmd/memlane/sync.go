@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/memlane/memlane/segment"
+	"github.com/memlane/memlane/shmsync"
+	"github.com/spf13/cobra"
+)
+
+func newSync(signals *signals) *cobra.Command {
+	var c segment.Config
+	cmd := &cobra.Command{
+		Use:   "sync",
+		Short: "Lock, unlock, signal and wait between programs",
+		Long: `Sync uses the mutexes, semaphores and events that lie in a segment under a name.
+They are the same that programs use with package shmsync, and they survive their
+users: what a process held that was killed is given to the next.
+
+PATH:NAME is the primitive NAME in the segment PATH; the last colon separates
+them. A PATH without a slash is a segment of the private folder ($MEMLANE_DIR or
+/dev/shm/memlane-UID) or of --folder; one with a slash is that file. The last
+64 KiB of the segment are for who uses them and must be free. Whoever uses or
+looks at a primitive writes there.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.PersistentFlags().StringVar(&c.Folder, "folder", "", "the folder of segments that are named without a slash (default: the user's private one)")
+	cmd.PersistentFlags().IntSliceVar(&c.Owners, "owner", nil, "accept the segments of this user id too; may be repeated")
+	cmd.AddCommand(newSyncList(&c), newSyncLock(&c, signals), newSyncUnlock(&c), newSyncPost(&c), newSyncWait(&c))
+	return cmd
+}
+
+// setPath has c find the segment that PATH means, and returns its name in its
+// folder.
+func setPath(c *segment.Config, path string) (string, error) {
+	if !strings.Contains(path, "/") {
+		if path == "" {
+			return "", usagef("the segment has no name: give one, or the path of its file")
+		}
+		return path, nil
+	}
+	if c.Folder != "" {
+		return "", usagef("%s is a path: leave out --folder, or give the name alone", path)
+	}
+	folder, name := filepath.Split(path)
+	if name == "" {
+		return "", usagef("%s is a folder: name a segment in it", path)
+	}
+	c.Folder = filepath.Clean(folder)
+	return name, nil
+}
+
+// target is what PATH:NAME means.
+type target struct {
+	config  *segment.Config
+	segment string // its name in the folder
+	name    string // in the segment's directory
+}
+
+func parseTarget(c *segment.Config, text string) (*target, error) {
+	colon := strings.LastIndexByte(text, ':')
+	if colon < 0 {
+		return nil, usagef("%q: give PATH:NAME, a segment and a name in it", text)
+	}
+	t := &target{config: c, name: text[colon+1:]}
+	var err error
+	if t.segment, err = setPath(c, text[:colon]); err != nil {
+		return nil, err
+	}
+	switch {
+	case t.name == "":
+		return nil, usagef("%q: there is no name behind the colon", text)
+	case len(t.name) > shmsync.MaxNameBytes:
+		return nil, usagef("the name %s has %d bytes, and can have %d: choose a shorter one", t.name, len(t.name), shmsync.MaxNameBytes)
+	}
+	return t, nil
+}
+
+// String returns the target as it can be given to memlane again.
+func (t *target) String() string {
+	path := t.segment
+	if t.config.Folder != "" {
+		path = strings.TrimSuffix(t.config.Folder, "/") + "/" + path
+	}
+	return printable(path + ":" + t.name)
+}
+
+// open attaches to the target's segment. If there is none and it shall be
+// created, it is as small as possible.
+func (t *target) open(create bool) (*segment.Segment, error) {
+	s, err := segment.Attach(t.segment, t.config)
+	if create && errors.Is(err, fs.ErrNotExist) {
+		s, _, err = segment.CreateOrAttach(t.segment, shmsync.AreaBytes, t.config)
+		if errors.Is(err, segment.ErrSize) {
+			// Somebody has made it meanwhile, and larger.
+			s, err = segment.Attach(t.segment, t.config)
+		}
+	}
+	return s, explainAttach(err)
+}
+
+// explainAttach adds what package segment cannot know: that looking at a
+// primitive is writing.
+func explainAttach(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (who uses or looks at locks writes into the segment: its mode or group must let you)", err)
+	}
+	return err
+}
+
+// find opens the segment of a primitive that must exist, and looks at it.
+func (t *target) find() (*segment.Segment, shmsync.Info, error) {
+	s, err := t.open(false)
+	if err != nil {
+		return nil, shmsync.Info{}, err
+	}
+	if unclaimed(s) {
+		s.Close()
+		return nil, shmsync.Info{}, fmt.Errorf("%v: no program has used locks in this segment: %w", t, fs.ErrNotExist)
+	}
+	info, err := shmsync.Lookup(s, t.name)
+	if err != nil {
+		s.Close()
+		return nil, shmsync.Info{}, err
+	}
+	return s, info, nil
+}
+
+// unclaimed says whether no primitive of the segment has ever been used. Package
+// shmsync makes the segment's end its own when it is asked for one, which somebody
+// who only looks shall not do to a segment that is used for something else.
+func unclaimed(s *segment.Segment) bool {
+	area := shmsync.Area(s.Len())
+	if area < 0 {
+		return true
+	}
+	free := false
+	s.View(func(b []byte) error {
+		free = !slices.ContainsFunc(b[area:area+shmsync.AreaBytes], func(c byte) bool { return c != 0 })
+		return nil
+	})
+	return free
+}
+
+// kindOf returns what a name is the name of.
+func kindOf(info shmsync.Info) string {
+	switch {
+	case info.Mutex != nil:
+		return "mutex"
+	case info.Semaphore != nil:
+		return "semaphore"
+	}
+	return info.EventKind.String() + " event"
+}
+
+// wrongKind says that a command is not for what has the name.
+func wrongKind(t *target, info shmsync.Info, fix string) error {
+	return fmt.Errorf("%v: %w: %s (%s)", t, shmsync.ErrKind, kindOf(info), fix)
+}
+
+// completeTargets offers segments to the shell and, behind the colon, the names
+// in one.
+func completeTargets(c *segment.Config) cobra.CompletionFunc {
+	return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault // of a command and its files
+		}
+		colon := strings.LastIndexByte(begun, ':')
+		if colon < 0 {
+			segments, _ := completeSegments(c)(cmd, args, begun)
+			for i := range segments {
+				segments[i] += ":"
+			}
+			return segments, cobra.ShellCompDirectiveNoSpace
+		}
+		name, err := setPath(c, begun[:colon])
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		s, err := segment.Attach(name, c)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer s.Close()
+		list, _ := names(s)
+		var targets []string
+		for _, p := range list {
+			targets = append(targets, begun[:colon+1]+p.Name)
+		}
+		return targets, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// patience is the flag --timeout: a duration, or a number of seconds.
+type patience struct {
+	limit time.Duration
+	set   bool // or there is no limit
+}
+
+func (p *patience) Type() string { return "duration" }
+func (p *patience) String() string {
+	if !p.set {
+		return ""
+	}
+	return p.limit.String()
+}
+
+func (p *patience) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if seconds, numberErr := strconv.ParseFloat(text, 64); numberErr == nil && seconds < 1e9 {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil || d < 0 {
+		return errors.New("give a time such as 500ms, 2s or 1m30s, or seconds")
+	}
+	p.limit, p.set = d, true
+	return nil
+}
+
+// context returns a context that ends when patience does.
+func (p *patience) context(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !p.set {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, p.limit, notInTime(p.limit))
+}
+
+// notInTime is why a wait ended that --timeout has ended. Like an attempt with
+// --nonblock, it has found the primitive taken.
+type notInTime time.Duration
+
+func (n notInTime) Error() string { return "not within " + time.Duration(n).String() }
+
+func (n notInTime) Is(target error) bool { return target == shmsync.ErrBusy }
