@@ -3,15 +3,16 @@
 # make test-root   what only root may do: huge page pools, mount options, sysctls
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
+# make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere
 SHELL := /bin/bash -o pipefail
 export GOTOOLCHAIN := local
 
-MODULES := . cmd/memlane test
-PACKAGES := ./... ./cmd/memlane/... ./test/...
+MODULES := . cmd/memlane test bench
+PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test test-root test-arm64 prove-msync lint rename
+.PHONY: all build generate test test-root test-arm64 prove-msync bench-sync lint rename
 
 all: build
 
@@ -42,6 +43,10 @@ test-root:
 prove-msync:
 	./test/prove/msync/install-deps
 	go build -o bin/prove-msync ./test/prove/msync && bin/prove-msync $(ARGS)
+
+# ARGS='-quick', '-json', "-only 'handoff/same'"; docs/PERFORMANCE.md has what came of it.
+bench-sync:
+	go build -o bin/bench-sync ./bench/sync && bin/bench-sync $(ARGS)
 
 # qemu-user (package qemu-user) does not emulate what is left out: the address in
 # SIGBUS, MADV_POPULATE_*, MAP_FIXED_NOREPLACE, duplicating by mremap, futex_waitv,
