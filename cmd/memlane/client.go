@@ -26,6 +26,7 @@ var errNoText = fmt.Errorf("it is empty: no server has written it yet: %w", fs.E
 func newClient() *cobra.Command {
 	var c client
 	var size byteSize
+	var sync bool
 	cmd := &cobra.Command{
 		Use:   "client",
 		Short: "Read the text that server wrote into a mapped file",
@@ -36,7 +37,11 @@ moment.
 With --follow it prints the text whenever it has changed, until Ctrl-C. The
 memory is raw and has no lock: a text that is being written while client reads
 it may be shown half old and half new, and texts that follow each other faster
-than client looks are not all seen.`,
+than client looks are not all seen.
+
+With --sync it reads what server --sync has written, while it holds the same lock,
+and with --follow sleeps until a server says that there is a new text. It never
+shows half of one. It needs to write to the file, for the lock.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.size, c.out = int(size), cmd.OutOrStdout()
@@ -49,14 +54,18 @@ than client looks are not all seen.`,
 					return err
 				}
 			}
+			if sync {
+				return c.runSynced(cmd.Context())
+			}
 			return c.run(cmd.Context())
 		},
 	}
 	cmd.Flags().StringVar(&c.path, "file", "", "the file to read (default: seed in the private folder, $MEMLANE_DIR or /dev/shm/memlane-UID)")
 	cmd.Flags().Var(&size, "size", "map only so many bytes (default: the whole file)")
 	cmd.Flags().BoolVar(&c.wait, "wait", false, "wait until there is a text")
-	cmd.Flags().BoolVar(&c.follow, "follow", false, "print the text again whenever it has changed; raw memory may show half a text")
+	cmd.Flags().BoolVar(&c.follow, "follow", false, "print the text again whenever it has changed; without --sync, perhaps half of it")
 	cmd.Flags().BoolVar(&c.raw, "raw", false, "print all bytes of the memory as they are, and nothing else")
+	cmd.Flags().BoolVar(&sync, "sync", false, "lock the text while it is read, as server --sync does; never half a text")
 	return cmd
 }
 

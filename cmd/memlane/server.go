@@ -41,7 +41,7 @@ func (s *byteSize) Set(text string) error {
 
 func newServer() *cobra.Command {
 	var file, message, from string
-	var hold bool
+	var hold, sync bool
 	size := byteSize(defaultSize)
 	cmd := &cobra.Command{
 		Use:   "server",
@@ -56,7 +56,14 @@ size, because cutting it would crash whoever has mapped the rest. Of the first
 full file system is an error here and not a crash later.
 
 The memory is raw: nothing keeps a reader from seeing half of a text that is
-being written.`,
+being written.
+
+With --sync, the last 64 KiB of the file, which is made longer by that, are for a
+semaphore and an event. Server holds the semaphore's permit while it writes, and
+sets the event then; client --sync does the like. The text stays where it was, for
+programs that know nothing of this. A server that is killed gives its permit back,
+and half of its text is not shown. The file has mode 0600 if it is new, because who
+reads with --sync also writes. Use --sync on both sides, and with every server.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			text := []byte(message)
@@ -85,7 +92,16 @@ being written.`,
 					return err
 				}
 			}
-			m, err := serve(file, int64(size), text)
+			var m interface {
+				Addr() uintptr
+				Close() error
+			}
+			var err error
+			if sync {
+				m, err = serveSynced(cmd.Context(), file, int64(size), text)
+			} else {
+				m, err = serve(file, int64(size), text)
+			}
 			if err != nil {
 				return err
 			}
@@ -101,6 +117,7 @@ being written.`,
 	cmd.Flags().StringVar(&message, "message", defaultMessage, "the text to write")
 	cmd.Flags().StringVar(&from, "from", "", "read the text from this file, - for standard input; without --size the memory is as large as it needs")
 	cmd.Flags().BoolVar(&hold, "hold", false, "stay and keep the file mapped until Ctrl-C")
+	cmd.Flags().BoolVar(&sync, "sync", false, "lock the text while it is written, for client --sync")
 	cmd.MarkFlagsMutuallyExclusive("message", "from")
 	return cmd
 }

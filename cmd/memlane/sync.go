@@ -140,15 +140,17 @@ func (t *target) find() (*segment.Segment, shmsync.Info, error) {
 // who only looks shall not do to a segment that is used for something else.
 func unclaimed(s *segment.Segment) bool {
 	area := shmsync.Area(s.Len())
-	if area < 0 {
-		return true
-	}
-	free := false
+	return area < 0 || !inUse(s, area)
+}
+
+// inUse says whether a byte of the segment from an offset on is not zero.
+func inUse(s *segment.Segment, from int) bool {
+	found := false
 	s.View(func(b []byte) error {
-		free = !slices.ContainsFunc(b[area:area+shmsync.AreaBytes], func(c byte) bool { return c != 0 })
+		found = from < len(b) && slices.ContainsFunc(b[from:], func(c byte) bool { return c != 0 })
 		return nil
 	})
-	return free
+	return found
 }
 
 // kindOf returns what a name is the name of.
