@@ -18,7 +18,8 @@ func newDemo() *cobra.Command {
 
 1. FILE, or 64 MiB of random bytes, moving from the server to the clients through
    a mapped file, checked by hash;
-2. what raw mapped memory does not give: messages read while they are written;
+2. what raw mapped memory does not give: messages that are read while they are
+   written are torn; guarded by a semaphore they are not, and what that costs;
 3. the same transfer over a Unix socket, and what both cost.
 
 FILE may be - for standard input. Of a file over 256 MiB, or a pipe over 64 MiB,

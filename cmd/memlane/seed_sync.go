@@ -178,7 +178,10 @@ func lengthen(s *segment.Segment, f *os.File, name string, need int64, c *segmen
 	if has, err := hasLocks(s); err != nil || has {
 		return s, err
 	}
-	if area := shmsync.Area(int(need)); inUse(s, area) {
+	area := shmsync.Area(int(need))
+	if used, err := inUse(s, area, int(need)); err != nil {
+		return s, err
+	} else if used {
 		return s, explainArea(f.Name(), fmt.Errorf("%w: something else is in the bytes from offset %d on", shmsync.ErrArea, area))
 	}
 	if err := mmap.Reserve(f, need); err != nil {
@@ -189,8 +192,8 @@ func lengthen(s *segment.Segment, f *os.File, name string, need int64, c *segmen
 
 // hasLocks says whether the end of the segment is package shmsync's.
 func hasLocks(s *segment.Segment) (bool, error) {
-	if unclaimed(s) {
-		return false, nil
+	if free, err := unclaimed(s); free || err != nil {
+		return false, err
 	}
 	_, err := shmsync.Lookup(s, guardName)
 	switch {
@@ -219,11 +222,15 @@ func openForClient(ctx context.Context, path string, size int) (*syncedText, err
 		s.Close()
 		return nil, err
 	}
-	if unclaimed(s) {
-		return fail(&fs.PathError{Op: "read", Path: path, Err: errNotSynced})
+	free, err := unclaimed(s)
+	if err == nil && !free {
+		_, err = shmsync.Lookup(s, guardName)
 	}
-	if _, err := shmsync.Lookup(s, guardName); errors.Is(err, fs.ErrNotExist) {
-		return fail(&fs.PathError{Op: "read", Path: path, Err: errNotSynced})
+	if free || errors.Is(err, fs.ErrNotExist) {
+		err = &fs.PathError{Op: "read", Path: path, Err: errNotSynced}
+	}
+	if err != nil {
+		return fail(explainArea(path, err))
 	}
 	if err := t.prepare(ctx); err != nil {
 		return fail(err)

@@ -123,11 +123,7 @@ func (t *target) find() (*segment.Segment, shmsync.Info, error) {
 	if err != nil {
 		return nil, shmsync.Info{}, err
 	}
-	if unclaimed(s) {
-		s.Close()
-		return nil, shmsync.Info{}, fmt.Errorf("%v: no program has used locks in this segment: %w", t, fs.ErrNotExist)
-	}
-	info, err := shmsync.Lookup(s, t.name)
+	info, err := t.lookup(s)
 	if err != nil {
 		s.Close()
 		return nil, shmsync.Info{}, err
@@ -135,22 +131,39 @@ func (t *target) find() (*segment.Segment, shmsync.Info, error) {
 	return s, info, nil
 }
 
+// lookup looks at the primitive.
+func (t *target) lookup(s *segment.Segment) (shmsync.Info, error) {
+	free, err := unclaimed(s)
+	if free {
+		err = fmt.Errorf("%v: no program has used locks in this segment: %w", t, fs.ErrNotExist)
+	}
+	if err != nil {
+		return shmsync.Info{}, err
+	}
+	return shmsync.Lookup(s, t.name)
+}
+
 // unclaimed says whether no primitive of the segment has ever been used. Package
 // shmsync makes the segment's end its own when it is asked for one, which somebody
 // who only looks shall not do to a segment that is used for something else.
-func unclaimed(s *segment.Segment) bool {
+func unclaimed(s *segment.Segment) (bool, error) {
 	area := shmsync.Area(s.Len())
-	return area < 0 || !inUse(s, area)
+	if area < 0 {
+		return true, nil
+	}
+	used, err := inUse(s, area, area+shmsync.AreaBytes)
+	return !used, err
 }
 
-// inUse says whether a byte of the segment from an offset on is not zero.
-func inUse(s *segment.Segment, from int) bool {
-	found := false
-	s.View(func(b []byte) error {
-		found = from < len(b) && slices.ContainsFunc(b[from:], func(c byte) bool { return c != 0 })
+// inUse says whether a byte of the segment in a range is not zero. The range may
+// reach beyond its end.
+func inUse(s *segment.Segment, from, to int) (found bool, err error) {
+	err = s.View(func(b []byte) error {
+		to = min(to, len(b))
+		found = from < to && slices.ContainsFunc(b[from:to], func(c byte) bool { return c != 0 })
 		return nil
 	})
-	return found
+	return found, err
 }
 
 // kindOf returns what a name is the name of.

@@ -67,8 +67,8 @@ func completeFirst(f cobra.CompletionFunc) cobra.CompletionFunc {
 // read of it.
 func names(s *segment.Segment) ([]primitiveJSON, error) {
 	list := []primitiveJSON{}
-	if unclaimed(s) {
-		return list, nil
+	if free, err := unclaimed(s); free || err != nil {
+		return list, err
 	}
 	var errs []error
 	for info, err := range shmsync.Names(s) {

@@ -1,6 +1,7 @@
 // Package demo shows what memlane is for, with real processes and real input: a
-// server and several clients move data through a mapped file, then read raw
-// memory while it is being written, then move the same data over a Unix socket.
+// server and several clients move data through a mapped file, then read memory
+// while it is being written, raw and guarded by a semaphore, then move the same
+// data over a Unix socket.
 //
 // [Run] is the conductor. It starts the other processes as copies of its own
 // program, which must call [Peer]; it gives them orders over pipes, prints what
@@ -45,7 +46,6 @@ const (
 	// one while the server writes the next.
 	chunkBytes    = 16 << 20
 	chunkSmallest = 64 << 10
-	tearFor       = time.Second
 	// Each transfer stops after this time with what it has moved, so that the
 	// whole ends within 15 s on a slow machine too.
 	transferFor = 4 * time.Second
@@ -485,62 +485,6 @@ func (d *demo) progress(name string, moved, size int64) {
 	if moved*4/size > before*4/size {
 		fmt.Fprintln(d.Out, bar(moved))
 	}
-}
-
-// torn lets the clients read a message while the server overwrites it.
-func (d *demo) torn() error {
-	fmt.Fprintf(d.Out, "\n2. Raw memory has no lock. The server overwrites one message of %d bytes again and again\n", messageBytes)
-	fmt.Fprintf(d.Out, "   while the clients read it, and nothing says when a message is complete.\n")
-	path := filepath.Join(d.dir, "message")
-	if _, err := d.server().do(order{Op: "create", Path: path, Bytes: messageBytes}); err != nil {
-		return err
-	}
-	for _, p := range d.clients() {
-		if _, err := p.do(order{Op: "map", Path: path, Bytes: messageBytes}); err != nil {
-			return err
-		}
-	}
-	if err := os.Remove(path); err != nil {
-		return err
-	}
-	// Twice as long, and once more, if nothing was torn: on one processor a
-	// reader sees a torn message only if the writer was interrupted in it.
-	for length := tearFor; ; length *= 2 {
-		write := d.server().start(order{Op: "overwrite", For: length})
-		var reads []func() (report, error)
-		for _, p := range d.clients() {
-			reads = append(reads, p.start(order{Op: "compare", For: length}))
-		}
-		w, err := write()
-		if err != nil {
-			return err
-		}
-		var seen, torn int64
-		var lines, sample string
-		for i, wait := range reads {
-			r, err := wait()
-			if err != nil {
-				return err
-			}
-			seen, torn = seen+r.Reads, torn+r.Torn
-			lines += fmt.Sprintf("   client %d read %s messages: %s torn (%.1f %%)\n", i+1, humanize.Comma(r.Reads), humanize.Comma(r.Torn), 100*float64(r.Torn)/float64(max(r.Reads, 1)))
-			if r.Sample != "" {
-				sample = fmt.Sprintf("   One of them: %s\n", r.Sample)
-			}
-		}
-		if torn == 0 && length < 4*tearFor {
-			continue
-		}
-		fmt.Fprintf(d.Out, "   server wrote %s messages in %v\n%s%s", humanize.Comma(w.Reads), length, lines, sample)
-		fmt.Fprintf(d.Out, "   Torn reads on raw memory: %s of %s.\n", humanize.Comma(torn), humanize.Comma(seen))
-		break
-	}
-	for _, p := range d.all() {
-		if _, err := p.do(order{Op: "unmap"}); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // table puts both transfers side by side.

@@ -13,7 +13,7 @@ const folderPrefix = "memlane-demo-"
 
 // files are all names that a demo ever makes in its folder. Nothing else is
 // removed: the folder above it may be any of the user's.
-var files = []string{"input", "memory", "message", "socket"}
+var files = []string{"input", "memory", "message", "guarded", "socket"}
 
 // newFolder makes a folder for this demo below parent, and removes those of
 // demos that were killed. The descriptor that it returns holds a lock, by which

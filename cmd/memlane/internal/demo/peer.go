@@ -16,15 +16,13 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/mmap"
+	"github.com/memlane/memlane/segment"
+	"github.com/memlane/memlane/shmsync"
 )
 
 const (
-	// messageBytes is the message that is torn in part 2: messageUnit bytes,
-	// repeated. A message whose units differ is two messages.
-	messageBytes = 1024
-	messageUnit  = 16
-	pieceBytes   = 64 << 10 // of one read or write on the socket
-	headBytes    = 8
+	pieceBytes = 64 << 10 // of one read or write on the socket
+	headBytes  = 8
 )
 
 // Peer runs a process of the demo: it obeys orders from in and answers to out
@@ -64,16 +62,18 @@ func Peer(in io.Reader, out io.Writer) error {
 
 // process is what a peer has in hand.
 type process struct {
-	in, out  *counted
-	input    *mmap.Mapping // server: what is to be moved
-	memory   *mmap.Mapping // what is shared
-	hash     hash.Hash     // client: of what arrived since begin
-	listener net.Listener
-	conns    []net.Conn
-	copied   int64    // bytes
-	before   usage    // at begin
-	io       *os.File // /proc/self/io
-	looks    int64    // reads of it
+	in, out   *counted
+	input     *mmap.Mapping      // server: what is to be moved
+	memory    *mmap.Mapping      // what is shared
+	segment   *segment.Segment   // that memory is of, in part 2 with a guard
+	semaphore *shmsync.Semaphore // which guards it; nil without a guard
+	hash      hash.Hash          // client: of what arrived since begin
+	listener  net.Listener
+	conns     []net.Conn
+	copied    int64    // bytes
+	before    usage    // at begin
+	io        *os.File // /proc/self/io
+	looks     int64    // reads of it
 }
 
 // counted counts the system calls for orders and answers, which are not part of
@@ -115,6 +115,7 @@ var ops = map[string]func(p *process, o order, r *report) error{
 	"map":       (*process).mapMemory,
 	"fill":      (*process).fill,
 	"hash":      (*process).hashMemory,
+	"guard":     (*process).guard,
 	"unmap":     (*process).unmap,
 	"overwrite": (*process).overwrite,
 	"compare":   (*process).compare,
@@ -210,58 +211,6 @@ func (p *process) hashMemory(o order, r *report) error {
 }
 
 func head(b []byte) string { return fmt.Sprintf("% x", b[:min(headBytes, len(b))]) }
-
-func (p *process) unmap(order, *report) error { return p.memory.Close() }
-
-// overwrite writes messages, each over the last, for a while.
-func (p *process) overwrite(o order, r *report) error {
-	message := make([]byte, messageBytes)
-	return p.memory.View(func(memory []byte) error {
-		for end := time.Now().Add(o.For); time.Now().Before(end); {
-			for range 1000 {
-				r.Reads++
-				unit := fmt.Appendf(message[:0], "message %07d ", r.Reads%10_000_000)
-				for n := len(unit); n < len(message); n *= 2 {
-					copy(message[n:], message[:n])
-				}
-				copy(memory, message)
-			}
-		}
-		return nil
-	})
-}
-
-// compare reads messages for a while and counts those that are torn.
-func (p *process) compare(o order, r *report) error {
-	message := make([]byte, messageBytes)
-	return p.memory.View(func(memory []byte) error {
-		for end := time.Now().Add(o.For); time.Now().Before(end); {
-			for range 1000 {
-				copy(message, memory)
-				r.Reads++
-				if at := tornAt(message); at > 0 {
-					r.Torn++
-					if r.Sample == "" && message[0] != 0 {
-						r.Sample = fmt.Sprintf("byte %d is of %q, byte %d of %q", 0, message[:messageUnit-1], at, message[at:at+messageUnit-1])
-					}
-				}
-			}
-		}
-		return nil
-	})
-}
-
-// tornAt returns where the first unit begins that is not the message's first; 0
-// if the message is whole.
-func tornAt(message []byte) int {
-	first := string(message[:messageUnit])
-	for at := messageUnit; at < len(message); at += messageUnit {
-		if string(message[at:at+messageUnit]) != first {
-			return at
-		}
-	}
-	return 0
-}
 
 func (p *process) listen(o order, _ *report) (err error) {
 	p.listener, err = net.Listen("unix", o.Path)
