@@ -1,13 +1,17 @@
 package shmsync
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/life"
 	"github.com/memlane/memlane/internal/region"
+	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/internal/word"
 	"github.com/memlane/memlane/segment"
 )
 
@@ -230,6 +234,16 @@ var kindNames = map[uint32]string{
 
 func (o *object) fail(op string, err error, fix string) error {
 	return &Error{op, o.what, err, fix}
+}
+
+// park is wait.Park on a word of the segment, ended by a death too.
+func (o *object) park(ctx context.Context, w *word.Uint32, seen uint32, rung uint32) error {
+	err := wait.Park(ctx, w, seen, &o.space.members.Deaths, rung)
+	if errors.Is(err, syscall.EFAULT) {
+		// The file was cut short. The next access to the word finds that.
+		return nil
+	}
+	return err
 }
 
 // attemptsMax bounds the loops that try again because somebody else was faster:

@@ -207,12 +207,11 @@ func (e *Event) await(ctx context.Context, now uint32) error {
 		}
 		now |= layout.EventStateWaiters
 	}
-	deaths := &e.space.members.Deaths // for Close alone
-	rung := deaths.Rung()
+	rung := e.space.members.Deaths.Rung() // for Close alone
 	if err := e.space.check(); err != nil {
 		return e.fail("wait for", err, "")
 	}
-	if err := wait.Park(ctx, e.state, now, deaths, rung); err != nil {
+	if err := e.park(ctx, e.state, now, rung); err != nil {
 		return e.fail("wait for", err, "")
 	}
 	return nil

@@ -165,13 +165,12 @@ func (m *Mutex) await(ctx context.Context, now uint64, owner life.ID, rung *uint
 		}
 		now |= layout.MutexStateWaiters
 	}
-	deaths := &m.space.members.Deaths
 	m.space.members.Watch(owner)
-	if err := wait.Park(ctx, low, uint32(now), deaths, *rung); err != nil {
+	if err := m.park(ctx, low, uint32(now), *rung); err != nil {
 		return false, m.fail("lock", err, "")
 	}
 	before := *rung
-	*rung = deaths.Rung()
+	*rung = m.space.members.Deaths.Rung()
 	return *rung != before, nil
 }
 

@@ -386,12 +386,11 @@ func (s *Semaphore) await(ctx context.Context, now semState, rung *uint32) (susp
 			s.space.members.Watch(id)
 		}
 	}
-	deaths := &s.space.members.Deaths
-	if err := wait.Park(ctx, low, uint32(now), deaths, *rung); err != nil {
+	if err := s.park(ctx, low, uint32(now), *rung); err != nil {
 		return false, err
 	}
 	before := *rung
-	*rung = deaths.Rung()
+	*rung = s.space.members.Deaths.Rung()
 	return *rung != before, nil
 }
 

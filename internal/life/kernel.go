@@ -13,8 +13,11 @@ func (t *Table) locked(id ID) bool {
 	if t.file == nil {
 		return t.lockedLocally(id)
 	}
-	locked, err := sys.ByteLocked(t.fd(), lockOf(id.Index))
-	return locked || err != nil
+	locked, err := true, error(nil)
+	// Through Control, because Leave may close the file now, and its number be
+	// another's.
+	closed := t.raw.Control(func(fd uintptr) { locked, err = sys.ByteLocked(int(fd), lockOf(id.Index)) })
+	return locked || err != nil || closed != nil
 }
 
 // watch begins to watch a member.

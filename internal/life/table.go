@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/internal/layout"
@@ -34,6 +35,7 @@ type Table struct {
 	region *region.Region
 	at     int      // where the members are, in bytes
 	file   *os.File // its open file description has the lock; nil on the heap
+	raw    syscall.RawConn
 	id     ID
 	life   *sys.RobustWord // nil on the heap
 	guard  *sys.BusGuard   // of the life word's page
@@ -72,7 +74,11 @@ func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 	if err := enableForks(); err != nil {
 		return nil, fmt.Errorf("recognise forks: %w", err)
 	}
-	if err := t.join(); err != nil {
+	var err error
+	if t.raw, err = file.SyscallConn(); err == nil {
+		err = t.join(int(file.Fd()))
+	}
+	if err != nil {
 		if t.life != nil {
 			release(t.life)
 		}
@@ -84,14 +90,15 @@ func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 
 var enableForks = sync.OnceValue(recogniseForks)
 
-func (t *Table) join() error {
+// join takes a place, through the descriptor of the file.
+func (t *Table) join(fd int) error {
 	// Anywhere, so that a member's generations last long.
 	first := rand.IntN(layout.AreaMembersCount)
 	for i := range layout.AreaMembersCount {
 		t.id.Index = (first + i) % layout.AreaMembersCount
-		err := sys.LockByte(t.fd(), lockOf(t.id.Index))
+		err := sys.LockByte(fd, lockOf(t.id.Index))
 		if err == nil {
-			return t.begin()
+			return t.begin(fd)
 		}
 		if !errors.Is(err, sys.ErrLocked) {
 			return fmt.Errorf("lock a byte of %s: %w", t.file.Name(), err)
@@ -101,7 +108,7 @@ func (t *Table) join() error {
 }
 
 // begin writes what a member writes about itself. The lock is its already.
-func (t *Table) begin() error {
+func (t *Table) begin(fd int) error {
 	self := Self()
 	t.word(layout.MemberPIDAt).Store(self.PID)
 	t.word(layout.MemberPIDNamespaceAt).Store(self.Namespace)
@@ -110,7 +117,7 @@ func (t *Table) begin() error {
 	t.newGeneration()
 
 	offset := t.offset(t.id.Index, layout.MemberLifeAt)
-	life, keeper, err := hold(t.fd(), int64(offset))
+	life, keeper, err := hold(fd, int64(offset))
 	if err != nil {
 		return fmt.Errorf("map the life word: %w", err)
 	}
@@ -139,8 +146,6 @@ func (t *Table) newGeneration() {
 }
 
 func lockOf(member int) int64 { return layout.LockBase + int64(member) }
-
-func (t *Table) fd() int { return int(t.file.Fd()) }
 
 func (t *Table) offset(member, field int) int {
 	return t.at + member*layout.MemberBytes + field
