@@ -66,6 +66,11 @@ func TestHeapMutex(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	// Who left last may have left it to nobody.
+	last := newMutex(object{joinHeap(t, r), "mutex"}, heapMutex)
+	if errors.Is(last.Lock(context.Background()), ErrOwnerDied) {
+		died++
+	}
 	if guarded != members*rounds || died != rounds/500 {
 		t.Errorf("counted to %d, and %d owners died", guarded, died)
 	}
@@ -108,7 +113,12 @@ func TestHeapSemaphore(t *testing.T) {
 	if guarded != members*rounds {
 		t.Errorf("counted to %d", guarded)
 	}
-	st, err := newSemaphore(object{joinHeap(t, r), "semaphore"}, heapSemaphore).Status()
+	// Who left last has left the permit; whoever wants it gets it.
+	last := newSemaphore(object{joinHeap(t, r), "semaphore"}, heapSemaphore)
+	if err := errors.Join(last.Acquire(context.Background()), last.Release()); err != nil {
+		t.Error(err)
+	}
+	st, err := last.Status()
 	if err != nil || st.Permits != 1 || len(st.Holders) != 0 {
 		t.Errorf("%+v, %v", st, err)
 	}
