@@ -1,5 +1,6 @@
 # make generate    the code and the page of spec/layout.json
 # make test        everything that runs in minutes, as any user
+# make explore     every order of steps and kills of locks and waits, all that is bounded
 # make test-root   what only root may do: huge page pools, mount options, sysctls
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
@@ -12,7 +13,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test test-root test-arm64 prove-msync bench-sync lint rename
+.PHONY: all build generate test explore test-root test-arm64 prove-msync bench-sync lint rename
 
 all: build
 
@@ -28,11 +29,19 @@ test:
 	@# Each module builds without the others beside it, and for the other architecture.
 	for m in $(MODULES); do (cd $$m && GOWORK=off go build -o /dev/null ./... && GOARCH=arm64 CGO_ENABLED=0 go build -o /dev/null ./...) || exit 1; done
 	go build -o bin/report ./test/report
-	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); a=$$?; CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a = 0 ]; } | bin/report \
+	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); a=$$?; \
+	  CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -json $(EXPLORED); b=$$?; \
+	  CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a$$b = 00 ]; } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
+
+# Minutes, and some GiB of memory; make test has the smaller ones.
+EXPLORED := ./internal/wait ./shmsync
+explore:
+	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v -timeout 3h ./shmsync -args -all
+	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v ./internal/wait
 
 test-root:
 	@[ "$$(id -u)" = 0 ] || { echo "make test-root needs root" >&2; exit 1; }
@@ -58,7 +67,7 @@ test-arm64:
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
 	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
 
 rename:
 	@[ -n "$(TO)" ] || { echo "usage: make rename TO=example.com/name" >&2; exit 1; }

@@ -345,10 +345,10 @@ func (e *execution) take(c choice) error {
 		wait.Nudge(e.scene.Bells[p.id])
 	case spurious:
 		e.spurious++
-		e.wake(p)
+		p.parked = nil
 	case late:
 		e.late = true
-		e.wake(p)
+		p.parked = nil
 	}
 	return e.failed
 }
@@ -477,7 +477,26 @@ func (h hooks) Wait(w *word.Uint32, seen, bit uint32) error {
 // kernel does.
 func (h hooks) Wake(w *word.Uint32, n int, bit uint32) int {
 	h.Access(addressOf(w))
-	woken := 0
+	woken := wake(w, n, bit)
+	h.Saw(uint64(woken))
+	return woken
+}
+
+// WakeNow is wait.Kernel's.
+func (h hooks) WakeNow(w *word.Uint32, bit uint32) int {
+	woken := wake(w, wait.All, bit)
+	h.Saw(uint64(woken))
+	return woken
+}
+
+// Rest is wait.Kernel's.
+func (hooks) Rest() {
+	if !current.running.yield(struct{}{}) {
+		panic(aborted{})
+	}
+}
+
+func wake(w *word.Uint32, n int, bit uint32) (woken int) {
 	for woken < n {
 		var first *process
 		for _, p := range current.procs {
@@ -488,15 +507,11 @@ func (h hooks) Wake(w *word.Uint32, n int, bit uint32) int {
 		if first == nil {
 			break
 		}
-		current.wake(first)
+		first.parked = nil
 		woken++
 	}
-	h.Saw(uint64(woken))
 	return woken
 }
-
-// wake ends a wait. The process goes on with its next step.
-func (e *execution) wake(p *process) { p.parked = nil }
 
 // Gone is what package life asks the kernel about a process.
 func Gone(process int) bool {

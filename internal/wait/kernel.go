@@ -3,12 +3,15 @@
 package wait
 
 import (
+	"context"
+	"time"
+
 	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/internal/word"
 )
 
-// What the kernel does for waiters; with the build tag explore the explorer
-// takes its place, in which nothing is late.
+// What the kernel does for waiters, and the clock; with the build tag explore the
+// explorer takes their place, in which nothing is late.
 
 const explored = false
 
@@ -21,6 +24,10 @@ func futexWake(w *word.Uint32, n int) int { return sys.FutexWake(word.Raw(w), n,
 func futexWakeBit(w *word.Uint32, bit uint32) int {
 	return sys.FutexWake(word.Raw(w), All, bit)
 }
+
+func rest(d time.Duration) { time.Sleep(d) }
+
+func afterFunc(ctx context.Context, fn func()) func() bool { return context.AfterFunc(ctx, fn) }
 
 func threadID() int { return sys.Gettid() }
 

@@ -2,7 +2,12 @@
 
 package wait
 
-import "github.com/memlane/memlane/internal/word"
+import (
+	"context"
+	"time"
+
+	"github.com/memlane/memlane/internal/word"
+)
 
 const explored = true
 
@@ -10,6 +15,10 @@ const explored = true
 var Kernel interface {
 	Wait(w *word.Uint32, seen, bit uint32) error
 	Wake(w *word.Uint32, n int, bit uint32) int
+	// WakeNow is Wake that is no step of its own: the caller holds a lock.
+	WakeNow(w *word.Uint32, bit uint32) int
+	// Rest lets others run.
+	Rest()
 }
 
 const anyBit = 1<<32 - 1
@@ -18,7 +27,16 @@ func futexWait(w *word.Uint32, seen, bit uint32) error { return Kernel.Wait(w, s
 
 func futexWake(w *word.Uint32, n int) int { return Kernel.Wake(w, n, anyBit) }
 
-func futexWakeBit(w *word.Uint32, bit uint32) int { return Kernel.Wake(w, All, bit) }
+func futexWakeBit(w *word.Uint32, bit uint32) int { return Kernel.WakeNow(w, bit) }
+
+func rest(time.Duration) { Kernel.Rest() }
+
+// afterFunc has fn run where the explorer's context ends, as a part of that.
+func afterFunc(ctx context.Context, fn func()) func() bool {
+	return ctx.(interface {
+		AfterFunc(fn func()) func() bool
+	}).AfterFunc(fn)
+}
 
 func threadID() int { return 0 }
 

@@ -83,7 +83,7 @@ func (s *seat) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell
 		s.leave()
 		return unexpected(err)
 	}
-	stop := context.AfterFunc(ctx, func() { s.wake(turn) })
+	stop := afterFunc(ctx, func() { s.wake(turn) })
 	err := futexWait(w, seen, s.bit())
 	s.leave()
 	stop()
@@ -115,7 +115,8 @@ func (s *seat) ring(b *Bell) {
 // there where it fell asleep, so it is waked until it has left.
 func (s *seat) wake(turn uint64) {
 	for pause := time.Microsecond; !s.tryWake(turn); pause = min(2*pause, time.Millisecond) {
-		time.Sleep(pause)
+		word.Here()
+		rest(pause)
 	}
 }
 
