@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/memlane/memlane/internal/proctest"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -18,6 +19,9 @@ import (
 var memlane string
 
 func TestMain(m *testing.M) {
+	if os.Getenv("MEMLANE_TEST_HELPER") != "" {
+		proctest.Main(m, map[string]proctest.Helper{"half": writeHalf, "flood": floodTexts})
+	}
 	syscall.Umask(0o022) // the tests say what modes come of it
 	dir, err := os.MkdirTemp("", "memlane-test")
 	if err != nil {

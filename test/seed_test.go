@@ -95,7 +95,12 @@ type process struct {
 
 func start(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{Cmd: exec.Command(memlane, args...)}
+	return startCommand(t, exec.Command(memlane, args...))
+}
+
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{Cmd: cmd}
 	p.Cmd.Stderr = &p.stderr
 	stdout, err := p.StdoutPipe()
 	if err != nil {

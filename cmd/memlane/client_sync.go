@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/memlane/memlane/mmap"
+	"github.com/memlane/memlane/shmsync"
 )
 
 // lookEvery is how often a client that waits for a change looks whether its file
@@ -123,10 +125,24 @@ func (t *syncedText) await(ctx context.Context, changes uint32) (uint32, error) 
 			return 0, context.Cause(ctx)
 		case turn.Err() == nil:
 			return 0, err
-		case t.replaced():
+		case t.replaced() || !t.known():
 			return 0, errReplaced
 		}
 	}
+}
+
+// known says whether the others still know this process as one that uses the file.
+// If it was cut short and made longer again they do not: what is in it is another
+// text, with other locks, of which nothing need look different.
+func (t *syncedText) known() bool {
+	if err := t.guard.TryAcquire(); err != nil {
+		return errors.Is(err, shmsync.ErrBusy) // the next look will tell
+	}
+	st, err := t.guard.Status()
+	if releaseErr := t.guard.Release(); err != nil || releaseErr != nil {
+		return false
+	}
+	return slices.ContainsFunc(st.Holders, func(h shmsync.Holder) bool { return h.PID == os.Getpid() })
 }
 
 // replaced says whether the name is another file's, or the file has another size.
