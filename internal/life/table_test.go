@@ -179,8 +179,36 @@ func TestHostileTable(t *testing.T) {
 	words.Uint32(id.Index*layout.MemberBytes + layout.MemberGenerationAt).Store(id.Generation)
 	words.Uint32(id.Index*layout.MemberBytes + layout.MemberPIDAt).Store(uint32(p.PID()))
 	words.Uint32(id.Index*layout.MemberBytes + layout.MemberPIDNamespaceAt).Store(0)
-	if m.Gone(id) {
-		t.Error("a living process is gone because of what the table says of others")
+	words.Uint32(id.Index*layout.MemberBytes + layout.MemberLifeAt).Store(layout.FutexWaiters | layout.FutexOwnerDied)
+	if !m.Marked(id) || m.Gone(id) {
+		t.Error("a living process is gone because of what the table says")
+	}
+}
+
+// A PID alone is nobody: another process may have it now.
+func TestIdentityIsNotThePID(t *testing.T) {
+	self := life.Self()
+	if self.Inode == 0 || self.Start == 0 {
+		t.Skipf("needs Linux 6.9 and /proc: %+v", self)
+	}
+	for name, tc := range map[string]struct {
+		change      func(id *life.Identity)
+		dead, known bool
+	}{
+		"itself":             {func(*life.Identity) {}, false, true},
+		"another inode":      {func(id *life.Identity) { id.Inode++ }, true, true},
+		"start time, same":   {func(id *life.Identity) { id.Inode = 0 }, false, true},
+		"another start time": {func(id *life.Identity) { id.Inode = 0; id.Start -= 100 }, true, true},
+		"no such PID":        {func(id *life.Identity) { id.PID = 1<<22 + 1 }, true, true},
+		"another namespace":  {func(id *life.Identity) { id.Namespace++ }, false, false},
+		"nothing":            {func(id *life.Identity) { *id = life.Identity{} }, false, false},
+		"only a PID":         {func(id *life.Identity) { id.Inode, id.Start = 0, 0 }, false, false},
+	} {
+		id := self
+		tc.change(&id)
+		if dead, known := id.Dead(); dead != tc.dead || known != tc.known {
+			t.Errorf("%s: dead %v, known %v; want %v, %v", name, dead, known, tc.dead, tc.known)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package wait
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/memlane/memlane/internal/word"
@@ -42,27 +43,39 @@ func threadID() int { return 0 }
 
 func interrupt(int) {}
 
+// pending are the waits that a bell is still ringing for.
+var pending []ringing
+
+type ringing struct {
+	bell *Bell
+	seat *seat
+	turn uint64
+}
+
+func (r ringing) heard() bool { return r.seat.turn != r.turn || r.seat.word == nil }
+
 // RingOnce is [Bell.Ring] that does not wait until it is heard.
 func RingOnce(b *Bell) {
 	b.rung.Add(1)
+	pending = slices.DeleteFunc(pending, ringing.heard)
+	for i := range seats {
+		if s := &seats[i]; s.bell == b && s.word != nil && b.Rung() != s.rung {
+			pending = append(pending, ringing{b, s, s.turn})
+		}
+	}
 	Nudge(b)
 }
 
-// Nudge wakes once who has not heard the bell.
+// Nudge wakes once those whom a bell is still ringing for.
 func Nudge(b *Bell) {
-	for i := range seats {
-		if s := &seats[i]; s.bell == b && b.Rung() != s.rung {
-			s.tryWake(s.turn)
+	for _, r := range pending {
+		if r.bell == b && !r.heard() {
+			r.seat.tryWake(r.turn)
 		}
 	}
 }
 
-// Unheard says whether there is somebody who has not heard the bell.
+// Unheard says whether there is anybody whom a bell is still ringing for.
 func Unheard(b *Bell) bool {
-	for i := range seats {
-		if s := &seats[i]; s.bell == b && s.word != nil && b.Rung() != s.rung {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(pending, func(r ringing) bool { return r.bell == b && !r.heard() })
 }
