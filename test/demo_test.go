@@ -99,7 +99,15 @@ func TestDemo(t *testing.T) {
 	if torn == nil || torn[1] == "0" {
 		t.Errorf("torn reads: %v", torn)
 	}
+	guarded := regexp.MustCompile(`Torn reads of guarded memory: ([0-9,]+) of ([0-9,]+)\.`).FindStringSubmatch(text)
+	if guarded == nil || guarded[1] != "0" || guarded[2] == "0" {
+		t.Errorf("torn reads of guarded memory: %v", guarded)
+	}
+	if strings.Count(text, ": 0 torn (0.0 %)") < 3 {
+		t.Error("it does not say for each client that nothing was torn")
+	}
 	for _, row := range []string{
+		`What the guard costs: [1-9][0-9,]* reads/s with it, [1-9][0-9,]* without`,
 		`time until every client has hashed it +[0-9.]+ ms +[0-9.]+ ms`,
 		`processor time, server +[0-9.]+ ms +[0-9.]+ ms`,
 		// Not always 0: the Go runtime wakes its own poller with a write.

@@ -38,7 +38,7 @@ func (d *demo) torn() error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.Out, "   What the guard costs: %s reads/s with it, %s without.\n", humanize.Comma(guarded.rate()), humanize.Comma(raw.rate()))
+	fmt.Fprintf(d.Out, "   What the guard costs: %s reads/s with it, %s without, of all clients together.\n", humanize.Comma(guarded.rate()), humanize.Comma(raw.rate()))
 	if guarded.torn > 0 {
 		return fmt.Errorf("%d of %d guarded reads were torn: the semaphore let two processes in at once", guarded.torn, guarded.read)
 	}
