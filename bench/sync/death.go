@@ -10,9 +10,23 @@ import (
 	"github.com/memlane/memlane/shmsync"
 )
 
+// endOfProcess is no lock: it is when the kernel says that a Go process has ended,
+// as soon as it knows. A mutex that is handed on when its owner can not write any
+// more, which is not so when one thread of it has ended, has to wait for that.
+const endOfProcess = "end of the same Go process, by pidfd"
+
 var deathContenders = []contender{
 	{name: "shmsync.Mutex", kind: "mutex"},
 	{name: robustMutex, kind: "robust", inC: true},
+	{name: endOfProcess, kind: "end", inC: true},
+}
+
+// ownerFor returns what the contender waits for the death of.
+func ownerFor(c contender) contender {
+	if c.kind == "end" {
+		return contender{name: c.name, kind: "mutex"}
+	}
+	return c
 }
 
 // asleep is how long the waiter is given to fall asleep before the owner is killed.
@@ -21,15 +35,16 @@ const asleep = 10 * time.Millisecond
 // death measures how long it takes from the SIGKILL of a lock's owner until the
 // one who waits for it has it, and knows.
 func (b *bench) death() error {
-	list := b.chosen("death", "free", deathContenders, robustMutex)
+	list := b.chosen("death", "free", deathContenders, robustMutex, endOfProcess)
 	type waiter struct {
 		*process
 		*arena
 		took []uint32
 	}
 	waiters := map[string]*waiter{}
+	// Kills are too short to be rounds: the ratios are of the medians.
 	for _, c := range list {
-		a, err := b.prepare(c)
+		a, err := b.prepare(ownerFor(c))
 		if err != nil {
 			return err
 		}
@@ -43,7 +58,7 @@ func (b *bench) death() error {
 	for range b.pace.kills {
 		for _, c := range list {
 			w := waiters[c.name]
-			owner, err := b.start(task{part: "hold", path: w.Path(), contends: c})
+			owner, err := b.start(task{part: "hold", path: w.Path(), contends: ownerFor(c)})
 			if err != nil {
 				return err
 			}
@@ -68,10 +83,14 @@ func (b *bench) death() error {
 		r := result{Name: "death", Peer: c.name}
 		l.fill(&r)
 		if other := waiters[robustMutex]; other != nil {
-			// Kills are rounds of one each; the ratio is that of the medians.
 			var base latencies
 			base.add(other.took)
 			r.against(robustMutex, ratios(l.medians, base.medians))
+		}
+		if end := waiters[endOfProcess]; end != nil {
+			var base latencies
+			base.add(end.took)
+			r.beside(endOfProcess, ratios(l.medians, base.medians))
 		}
 		results = append(results, r)
 		if err := b.discard(w.arena); err != nil {
@@ -81,7 +100,8 @@ func (b *bench) death() error {
 	if len(results) > 0 {
 		b.report.table("Death: from SIGKILL of the owner until another process has the lock", []column{
 			peerColumn, p50Column, p99Column, maxColumn, nColumn,
-			{head: "ratio of p50", cell: func(r result) string { return figure(r.Ratio) }},
+			{head: "p50 to the " + robustMutex, cell: func(r result) string { return figure(r.Ratio) }},
+			{head: "to the end of the process", cell: func(r result) string { return figure(r.Ratios[endOfProcess]) }},
 		}, results)
 	}
 	return nil
@@ -97,7 +117,11 @@ func (j job) hold() error {
 	if err != nil {
 		return err
 	}
-	if err := m.Lock(background); err != nil {
+	err = m.Lock(background)
+	if errors.Is(err, shmsync.ErrOwnerDied) { // of the one before, whom nobody waited for
+		err = m.Consistent()
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Println("held")

@@ -2,16 +2,19 @@ package main
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
-// quantile returns the value below which the share q of the sorted values lies.
+// quantile returns the least of the sorted values that the share q of them does
+// not exceed.
 func quantile[T cmp.Ordered](sorted []T, q float64) T {
 	if len(sorted) == 0 {
 		var none T
 		return none
 	}
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+	rank := int(math.Ceil(q * float64(len(sorted)))) // from 1
+	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
 // A spread is what the rounds of a run have in common: their median, and how far

@@ -305,7 +305,7 @@ func (j job) measure(a *arena, t turn) (total uint64, samples []uint32, err erro
 		}
 		total++
 		after := time.Since(begun)
-		if after > warm {
+		if at > warm {
 			samples = append(samples, uint32(min(after-at, math.MaxUint32)))
 		}
 		at = after

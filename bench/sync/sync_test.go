@@ -174,7 +174,7 @@ func TestQuantiles(t *testing.T) {
 	}
 	var r result
 	l.fill(&r)
-	if r.N != 10_000 || r.P50 != 2501 || r.P99 != 4951 || r.P999 != 4996 || r.Max != 5000 {
+	if r.N != 10_000 || r.P50 != 2500 || r.P99 != 4950 || r.P999 != 4995 || r.Max != 5000 {
 		t.Errorf("%+v", r)
 	}
 	s := ratios([]float64{10, 30, 20}, []float64{10, 10, 10})

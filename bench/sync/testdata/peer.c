@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -254,7 +255,7 @@ static void handoff(const char *kind)
 			get();
 			total++;
 			int64_t after = now();
-			if (after > warm) {
+			if (t > warm) {
 				int64_t took = after - t;
 				samples[n++] = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
 			}
@@ -304,9 +305,17 @@ static void hold(void)
 
 static int64_t locked; /* when */
 static int lock_error;
+static int owner; /* a pidfd; 0 if the mutex tells of the death */
 
 static void *wait_for_death(void *unused)
 {
+	if (owner > 0) {
+		poll(&(struct pollfd){.fd = owner, .events = POLLIN}, 1, -1);
+		locked = now();
+		lock_error = EOWNERDEAD;
+		close(owner);
+		return unused;
+	}
 	lock_error = pthread_mutex_lock(mutex_at(0));
 	locked = now();
 	if (lock_error == EOWNERDEAD)
@@ -317,11 +326,13 @@ static void *wait_for_death(void *unused)
 
 /* kill_owners kills the processes that it is told of on its standard input. It
  * does so itself, so that one clock measures both ends. */
-static void kill_owners(void)
+static void kill_owners(const char *kind)
 {
 	int pid;
 	while (scanf("%d", &pid) == 1) {
 		pthread_t waiter;
+		if (strcmp(kind, "end") == 0 && (owner = syscall(SYS_pidfd_open, pid, 0)) < 0)
+			fail("pidfd_open");
 		must("thread", pthread_create(&waiter, NULL, wait_for_death, NULL));
 		usleep(length_ns / 1000); /* it sleeps in the kernel by then */
 		int64_t killed = now();
@@ -364,7 +375,7 @@ int main(int argc, char *argv[])
 	else if (strcmp(part, "hold") == 0)
 		hold();
 	else if (strcmp(part, "kill") == 0)
-		kill_owners();
+		kill_owners(kind);
 	else if (strcmp(part, "timer") == 0)
 		timer();
 	else
