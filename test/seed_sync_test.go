@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -180,6 +181,36 @@ func TestSyncedServerIsKilled(t *testing.T) {
 	want(t, 0, "1 free", "sync", "ls", file)
 }
 
+// The server itself is killed in the middle of a long text.
+func TestSyncedServerIsKilledAtWork(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "memory")
+	from := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(from, bytes.Repeat([]byte("long text "), 64<<20/10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	serve := []string{"server", "--sync", "--file", file, "--size", "64MiB"}
+	command(t, memlane, append(serve, "--message", "short")...)
+	g, err := attachText(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	whole := func() bool { return lookup(t, g.Segment, "text.whole").Event.Set }
+	for range 20 {
+		server := start(t, append(serve, "--from", from)...)
+		eventually(t, "it writes", func() bool { return !whole() })
+		server.Process.Kill()
+		server.exit(t)
+		if !whole() {
+			break
+		}
+		// It has been faster. What it wrote is whole; the next one begins anew.
+	}
+	want(t, 3, "no whole text", "client", "--sync", "--file", file)
+	command(t, memlane, append(serve, "--message", "short")...)
+	want(t, 0, "ipc client get: short\n", "client", "--sync", "--file", file)
+}
+
 func TestSyncedClientWaitsForAServer(t *testing.T) {
 	catchInterrupt(t)
 	file := filepath.Join(t.TempDir(), "memory")
@@ -232,7 +263,14 @@ func TestSyncedClientFollows(t *testing.T) {
 	}
 	serve("three")
 	next("three")
-	// It is cut to nothing under the mapping, and written again.
+	// It is cut to nothing under the mapping, and written again, while the client
+	// sleeps: all that is in it is another text.
+	g, err := attachText(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it waits", func() bool { return lookup(t, g.Segment, "text.whole").Event.Waiters })
+	g.Close()
 	if err := os.Truncate(file, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,6 +90,7 @@ func goRun(t *testing.T, name string) string {
 // process is a memlane command that runs beside the test.
 type process struct {
 	*exec.Cmd
+	in     io.Closer // what it reads, until the test ends
 	out    *bufio.Scanner
 	stderr bytes.Buffer
 }
@@ -107,10 +109,13 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 		t.Fatal(err)
 	}
 	p.out = bufio.NewScanner(stdout)
+	if p.in, err = p.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
+	t.Cleanup(func() { p.Process.Kill(); p.in.Close(); p.Wait() })
 	return p
 }
 
