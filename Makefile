@@ -4,6 +4,7 @@
 # make test-root   what only root may do: huge page pools, mount options, sysctls
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
+# make prove-locks what the locks promise when processes are killed; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere
@@ -13,7 +14,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore test-root test-arm64 prove-msync bench-sync lint rename
+.PHONY: all build generate test explore test-root test-arm64 prove-msync prove-locks bench-sync lint rename
 
 all: build
 
@@ -52,6 +53,10 @@ test-root:
 prove-msync:
 	./test/prove/msync/install-deps
 	go build -o bin/prove-msync ./test/prove/msync && bin/prove-msync $(ARGS)
+
+# ARGS='-kills 100000' for more; results add up in docs/PROOF.md.
+prove-locks:
+	go build -o bin/prove-locks ./test/prove/locks && bin/prove-locks $(ARGS)
 
 # ARGS='-quick', '-json', "-only 'handoff/same'"; docs/PERFORMANCE.md has what came of it.
 bench-sync:

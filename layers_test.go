@@ -52,6 +52,7 @@ var policy = []row{
 	{dir: "test", layer: 9, testing: true, external: []string{"github.com/rogpeppe/go-internal/testscript"}},
 	{dir: "test/prove", layer: 8, testing: true},
 	{dir: "test/prove/msync", layer: 9, testing: true},
+	{dir: "test/prove/locks", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
 	{dir: "bench/sync", layer: 9},
 	{dir: ".", layer: 9, testing: true},
