@@ -37,10 +37,11 @@ func compile(t *testing.T, name string) string {
 func TestSeedWithCAndPython(t *testing.T) {
 	python := func(script string) []string { return []string{"python3", filepath.Join("testdata/peers", script)} }
 	servers := map[string][]string{
-		"memlane": {memlane, "server"},
-		"C":       {compile(t, "server")},
-		"Python":  python("server.py"),
-		"Go":      {goRun(t, "server")},
+		"memlane":            {memlane, "server"},
+		"memlane with locks": {memlane, "server", "--sync"},
+		"C":                  {compile(t, "server")},
+		"Python":             python("server.py"),
+		"Go":                 {goRun(t, "server")},
 	}
 	clients := map[string][]string{
 		"memlane": {memlane, "client"},
@@ -55,7 +56,7 @@ func TestSeedWithCAndPython(t *testing.T) {
 				text := "from " + from + " to " + to
 				server, client := slices.Clone(server), slices.Clone(client)
 				switch from {
-				case "memlane":
+				case "memlane", "memlane with locks":
 					server = append(server, "--message", text, "--file", file)
 				case "Go":
 					server, text = append(server, file), "hello share memory ipc! i'm server."
