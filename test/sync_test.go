@@ -301,7 +301,7 @@ func TestUnlockOfStoppedHolder(t *testing.T) {
 	want(t, 0, `"stopped": true`, "sync", "ls", path, "-o", "json")
 	holder.Process.Signal(syscall.SIGCONT)
 	eventually(t, "it goes on", func() bool { return !lookup(t, s, "m").Mutex.Holder.Stopped })
-	want(t, 0, fmt.Sprintf("is free now: process %d has let go", holder.Process.Pid), "sync", "unlock", path+":m")
+	want(t, 0, fmt.Sprintf("is free now: process %d has let go", holder.Process.Pid), "sync", "unlock", path+":m", "--timeout", "30s")
 	if code := holder.exit(t); code != 0 {
 		t.Errorf("code %d: %s", code, holder.stderr.String())
 	}
@@ -314,7 +314,7 @@ func TestUnlockPassesLockOn(t *testing.T) {
 	eventually(t, "it is locked", func() bool { return locked(s, "m") })
 	next := start(t, "sync", "lock", path+":m", "--", "sh", "-c", "echo in; echo out")
 	eventually(t, "the next one waits", func() bool { return lookup(t, s, "m").Mutex.Waiters })
-	out, stderr, code := run(t, "sync", "unlock", path+":m")
+	out, stderr, code := run(t, "sync", "unlock", path+":m", "--timeout", "30s")
 	if code != 0 || !strings.Contains(out, fmt.Sprintf("process %d has let go", holder.Process.Pid)) {
 		t.Errorf("code %d: %s%s", code, out, stderr)
 	}
