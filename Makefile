@@ -6,6 +6,7 @@
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
+# make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere
 SHELL := /bin/bash -o pipefail
@@ -14,7 +15,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore test-root test-arm64 prove-msync prove-locks bench-sync lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks bench-sync lint rename
 
 all: build
 
@@ -43,6 +44,10 @@ EXPLORED := ./internal/wait ./shmsync
 explore:
 	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v -timeout 3h ./shmsync -args -all
 	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v ./internal/wait
+
+# ARGS="-only 'semaphore'" for some.
+mutants:
+	go build -o bin/mutants ./test/mutants && bin/mutants $(ARGS)
 
 test-root:
 	@[ "$$(id -u)" = 0 ] || { echo "make test-root needs root" >&2; exit 1; }

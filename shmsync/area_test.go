@@ -181,6 +181,7 @@ func addNames(args []string) error {
 		return err
 	}
 	fmt.Println("ready")
+	fmt.Scanln() // all begin at once
 	for i := range 20 {
 		if _, err := shmsync.NamedSemaphore(background, s, fmt.Sprint("s", i), i+1); err != nil {
 			return err
@@ -202,6 +203,9 @@ func TestNamesAmongDeaths(t *testing.T) {
 			p := proctest.Start(t, nil, "names", s.Path())
 			p.Line()
 			all = append(all, p)
+		}
+		for _, p := range all {
+			p.Send("begin")
 		}
 		for _, p := range all[1:] {
 			for range rand.IntN(2000) {

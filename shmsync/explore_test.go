@@ -93,7 +93,8 @@ func bits(set []bool) (b uint64) {
 
 func mutexScene(t *testing.T, processes, rounds int) func() *explore.Scene {
 	return func() *explore.Scene {
-		s := newStage(t, processes, MutexBytes)
+		s := newStage(t, processes, MutexBytes+8)
+		data := s.region.Uint64(primitiveAt + MutexBytes) // that the mutex guards
 		sec := &section{inside: make([]bool, processes)}
 		for i, sp := range s.spaces {
 			m := newMutex(object{sp, "mutex"}, primitiveAt)
@@ -109,6 +110,7 @@ func mutexScene(t *testing.T, processes, rounds int) func() *explore.Scene {
 						left = left || (inside && other != i)
 					}
 					explore.Assert(!left || died, "somebody died inside and the next owner is not told")
+					data.Store(uint64(i)) // a step, at which it can die inside
 					explore.Operation(uint64(1000 + round*2))
 					if died {
 						explore.Operation(uint64(1001 + round*2))
@@ -143,6 +145,7 @@ func TestExploreMutex(t *testing.T) {
 	explored(t, "2 processes 3 times, 2 killed", false, explore.Config{Build: mutexScene(t, 2, 3), Kills: 2, Spurious: 1})
 	explored(t, "3 processes twice", true, explore.Config{Build: mutexScene(t, 3, 2), Spurious: 1})
 	explored(t, "3 processes, 1 killed", false, explore.Config{Build: mutexScene(t, 3, 1), Kills: 1})
+	explored(t, "4 processes", true, explore.Config{Build: mutexScene(t, 4, 1)})
 	explored(t, "3 processes, 2 killed", true, explore.Config{Build: mutexScene(t, 3, 1), Kills: 2})
 	explored(t, "3 processes twice, 1 killed", true, explore.Config{Build: mutexScene(t, 3, 2), Kills: 1})
 }
@@ -239,15 +242,18 @@ func semaphoreScene(t *testing.T, processes, rounds, total int) func() *explore.
 }
 
 func TestExploreSemaphore(t *testing.T) {
-	explored(t, "2 processes twice, 1 permit", false, explore.Config{Build: semaphoreScene(t, 2, 2, 1), Spurious: 1})
+	explored(t, "2 processes, 1 permit", false, explore.Config{Build: semaphoreScene(t, 2, 1, 1), Spurious: 2})
+	explored(t, "2 processes twice, 1 permit", false, explore.Config{Build: semaphoreScene(t, 2, 2, 1)})
+	explored(t, "2 processes twice, 1 permit, awake for no reason", true, explore.Config{Build: semaphoreScene(t, 2, 2, 1), Spurious: 1})
 	explored(t, "2 processes, 1 permit, 1 killed", false, explore.Config{Build: semaphoreScene(t, 2, 1, 1), Kills: 1})
 	explored(t, "2 processes, 1 permit, 2 killed", true, explore.Config{Build: semaphoreScene(t, 2, 1, 1), Kills: 2})
 	explored(t, "2 processes twice, 1 permit, 1 killed", true, explore.Config{Build: semaphoreScene(t, 2, 2, 1), Kills: 1})
 	explored(t, "3 processes, 2 permits", true, explore.Config{Build: semaphoreScene(t, 3, 1, 2)})
 }
 
-// signalScene has some processes post once and the others wait once.
-func signalScene(t *testing.T, posters, waiters int) func() *explore.Scene {
+// signalScene has some processes post, the first what the others do not, in so many
+// pieces, and the rest wait once.
+func signalScene(t *testing.T, posters, waiters, pieces int) func() *explore.Scene {
 	return func() *explore.Scene {
 		s := newStage(t, posters+waiters, layout.SemaphoreCellsAt+8*cellsMax)
 		posted, taken, unsure := 0, 0, 0
@@ -256,13 +262,15 @@ func signalScene(t *testing.T, posters, waiters int) func() *explore.Scene {
 			sem := newSemaphore(object{sp, "semaphore"}, primitiveAt)
 			n := 1
 			if i == 0 {
-				n = waiters - (posters - 1)
+				n = max(waiters-(posters-1), pieces)
 			}
 			s.scene.Processes = append(s.scene.Processes, func() {
 				unsure++
 				if i < posters {
-					explore.Assert(sem.Post(n) == nil, "post")
-					posted += n
+					for range pieces {
+						explore.Assert(sem.Post(n/pieces) == nil, "post")
+						posted += n / pieces
+					}
 				} else {
 					explore.Assert(sem.Wait(context.Background()) == nil, "wait")
 					taken++
@@ -282,8 +290,9 @@ func signalScene(t *testing.T, posters, waiters int) func() *explore.Scene {
 }
 
 func TestExploreSignal(t *testing.T) {
-	explored(t, "1 poster, 2 waiters", false, explore.Config{Build: signalScene(t, 1, 2), Spurious: 1})
-	explored(t, "2 posters, 1 waiter", false, explore.Config{Build: signalScene(t, 2, 1)})
+	explored(t, "1 poster, 2 waiters", false, explore.Config{Build: signalScene(t, 1, 2, 1), Spurious: 1})
+	explored(t, "1 poster twice, 2 waiters", false, explore.Config{Build: signalScene(t, 1, 2, 2), Spurious: 1})
+	explored(t, "2 posters, 1 waiter", false, explore.Config{Build: signalScene(t, 2, 1, 1)})
 }
 
 func eventScene(t *testing.T, kind EventKind, bodies ...func(e *Event)) func() *explore.Scene {
@@ -308,6 +317,16 @@ func TestExploreEvent(t *testing.T) {
 	// One that began to wait before the pulse is let go by it, and one that comes
 	// later by the second Set.
 	explored(t, "manual, 2 waiters", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) { pulse(e); set(e) }, wait, wait), Spurious: 1})
+	// One that sleeps is let go by a pulse, although nothing is set afterwards.
+	explored(t, "manual, pulse", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) {
+		for asleep := false; !asleep; {
+			explore.Operation()
+			st, err := e.Status()
+			explore.Assert(err == nil, "status: %v", err)
+			asleep = st.Waiters
+		}
+		pulse(e)
+	}, wait), Spurious: 1})
 	// Each takes what the one before has set, and sets it for the next.
 	pass := func(e *Event) { wait(e); set(e) }
 	explored(t, "automatic, 2 waiters", false, explore.Config{Build: eventScene(t, Automatic, set, pass, pass), Spurious: 1})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/wait"
 	"github.com/memlane/memlane/mmap"
 	"github.com/memlane/memlane/segment"
 	"github.com/memlane/memlane/shmsync"
@@ -205,6 +206,9 @@ func obey(args []string) error {
 				return err
 			}
 			fmt.Println(pid)
+			continue
+		case "late": // waits that only the backstop ended
+			fmt.Println(wait.Late.Load())
 			continue
 		case "in-child":
 			err = inChild(m)

@@ -87,8 +87,9 @@ func (m *Mutex) lock(ctx context.Context, try bool) error {
 	members := m.space.members
 	rung := members.Deaths.Rung()
 	suspect := false // the owner may have died, although its life word is not marked
+	mine := m.mine
 	for attempts := 0; ; attempts++ {
-		word.Here(1, uint64(members.Deaths.Rung()-rung), bit(suspect), bit(try))
+		word.Here(1, uint64(members.Deaths.Rung()-rung), bit(suspect), bit(try), mine)
 		if err := m.space.check(); err != nil {
 			return m.fail("lock", err, "")
 		}
@@ -100,11 +101,11 @@ func (m *Mutex) lock(ctx context.Context, try bool) error {
 		case now&layout.MutexStateUnrecoverable != 0:
 			return m.fail("lock", ErrUnrecoverable, "restore what it guards, with Recover")
 		case now&ownerBits == 0:
-			if m.state.CompareAndSwap(now, now|m.mine) {
+			if m.state.CompareAndSwap(now, now|mine) {
 				return m.holds()
 			}
 		case (suspect || members.Marked(owner)) && members.Gone(owner):
-			if m.state.CompareAndSwap(now, now&^ownerBits|m.mine|layout.MutexStateInconsistent) {
+			if m.state.CompareAndSwap(now, now&^ownerBits|mine|layout.MutexStateInconsistent) {
 				if err := m.holds(); err != nil {
 					return err
 				}
@@ -113,10 +114,17 @@ func (m *Mutex) lock(ctx context.Context, try bool) error {
 		case try:
 			return m.busy
 		default:
-			var err error
-			if suspect, err = m.await(ctx, now, owner, &rung); err != nil {
+			slept, err := m.await(ctx, now, owner, rung)
+			if err != nil {
 				return err
 			}
+			if slept {
+				// There may be others asleep, and the bit that says so is gone since
+				// Unlock has waked this one.
+				mine = m.mine | layout.MutexStateWaiters
+			}
+			suspect = members.Deaths.Rung() != rung
+			rung = members.Deaths.Rung()
 			attempts = 0
 		}
 		if attempts > attemptsMax {
@@ -150,9 +158,8 @@ func (m *Mutex) holds() error {
 }
 
 // await waits until the state, which is that of a mutex that somebody else holds,
-// has changed, or a member is gone; it can end early. suspect says that somebody
-// is gone.
-func (m *Mutex) await(ctx context.Context, now uint64, owner life.ID, rung *uint32) (suspect bool, err error) {
+// has changed, or a member is gone; it can end early. It says whether it has slept.
+func (m *Mutex) await(ctx context.Context, now uint64, owner life.ID, rung uint32) (slept bool, err error) {
 	low := word.Low(m.state)
 	if m.spin.Spin(low, uint32(now)) {
 		return false, nil
@@ -166,12 +173,10 @@ func (m *Mutex) await(ctx context.Context, now uint64, owner life.ID, rung *uint
 		now |= layout.MutexStateWaiters
 	}
 	m.space.members.Watch(owner)
-	if err := m.park(ctx, low, uint32(now), *rung); err != nil {
+	if err := m.park(ctx, low, uint32(now), rung); err != nil {
 		return false, m.fail("lock", err, "")
 	}
-	before := *rung
-	*rung = m.space.members.Deaths.Rung()
-	return *rung != before, nil
+	return true, nil
 }
 
 // Unlock unlocks the mutex, which this process must hold, or the error matches
@@ -196,7 +201,6 @@ func (m *Mutex) unlock() error {
 		if now&ownerBits != m.mine {
 			return m.notOwner("unlock", now)
 		}
-		waiters := now & layout.MutexStateWaiters
 		if now&layout.MutexStateInconsistent != 0 {
 			if m.state.CompareAndSwap(now, layout.MutexStateUnrecoverable) {
 				wait.Wake(word.Low(m.state), wait.All)
@@ -204,22 +208,17 @@ func (m *Mutex) unlock() error {
 			}
 			continue
 		}
-		// Who waits stays noted: the one who is waked can die before he locks it.
-		if m.state.CompareAndSwap(now, waiters) {
-			if waiters != 0 && wait.Wake(word.Low(m.state), 1) == 0 {
-				m.state.CompareAndSwap(waiters, 0) // nobody waits any more
+		if m.state.CompareAndSwap(now, 0) {
+			if now&layout.MutexStateWaiters != 0 {
+				wait.Wake(word.Low(m.state), 1)
 			}
-			return m.holdsNot()
+			if err := m.space.check(); err != nil {
+				return m.fail("unlock", err, "")
+			}
+			return nil
 		}
 	}
 	return m.fail("unlock", fmt.Errorf("%w: it changes all the time", ErrCorrupt), "")
-}
-
-func (m *Mutex) holdsNot() error {
-	if err := m.space.check(); err != nil {
-		return m.fail("unlock", err, "")
-	}
-	return nil
 }
 
 func (m *Mutex) notOwner(op string, now uint64) error {

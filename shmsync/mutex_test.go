@@ -203,6 +203,7 @@ func TestUnrecoverable(t *testing.T) {
 	eventually(t, "a waiter", func() bool { st, err := m.Status(); return err == nil && st.Waiters })
 	wantError(t, m.Unlock(), []error{shmsync.ErrUnrecoverable}, "Recover")
 	other.want("unrecoverable")
+	other.do("late", "0") // it was waked
 	other.do("trylock", "unrecoverable")
 	wantError(t, m.Lock(background), []error{shmsync.ErrUnrecoverable}, "Recover")
 	if st, err := m.Status(); err != nil || !st.Unrecoverable || st.Locked {

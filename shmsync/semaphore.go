@@ -459,8 +459,10 @@ func (s *Semaphore) wake(n int) {
 	if !now.waiters() || n == 0 {
 		return
 	}
-	// Who waits stays noted: the one who is waked can die before he takes it.
-	if wait.Wake(word.Low(s.state), n) == 0 {
+	// Who waits stays noted: the one who is waked can die before he takes it. If
+	// nobody is found asleep nobody waits, unless somebody has fallen asleep since:
+	// which nobody does while there are permits.
+	if wait.Wake(word.Low(s.state), n) == 0 && now.permits() > 0 {
 		s.state.CompareAndSwap(uint64(now), uint64(now&^layout.SemaphoreStateWaiters))
 	}
 }

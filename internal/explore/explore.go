@@ -111,7 +111,10 @@ func Run(c Config) Result {
 				break
 			}
 			seen[h] = struct{}{}
-			choices := e.choices()
+			choices, bad := e.choices()
+			if err = bad; err != nil {
+				break
+			}
 			if len(choices) == 0 {
 				err = e.finish()
 				break
@@ -124,9 +127,6 @@ func Run(c Config) Result {
 		}
 		if e.late {
 			r.Late++
-			if err == nil && e.killed() == 0 {
-				err = fmt.Errorf("a wake was lost: only the backstop could go on")
-			}
 		}
 		e.close()
 		if err != nil {
@@ -276,23 +276,26 @@ func (e *execution) killed() (n int) {
 // active says whether the process can still do something.
 func (p *process) active() bool { return !p.done && !p.stopped }
 
-// choices returns what can happen.
-func (e *execution) choices() (list []choice) {
-	asleep := false
+// choices returns what can happen. It is an error if somebody sleeps and nothing
+// is left that must happen: that somebody may be killed is no help.
+func (e *execution) choices() (list []choice, err error) {
 	add := func(what kind, p *process) { list = append(list, choice{what: what, process: uint8(p.id)}) }
+	var asleep []*process
 	for _, p := range e.procs {
-		if p.active() && p.parked == nil {
+		switch {
+		case p.active() && p.parked == nil:
 			add(step, p)
+		case p.active():
+			asleep = append(asleep, p)
 		}
-		asleep = asleep || (p.active() && p.parked != nil)
 	}
+	// A process that is being killed is marked, stopped, and then gone; or stopped,
+	// and then marked and gone in any order.
 	for _, p := range e.procs {
-		// A process that is being killed is marked, stopped, and then gone; or
-		// stopped, and then marked and gone in any order.
-		if killed := p.killed || (p.active() && e.killed() < e.config.Kills); killed && !p.marked {
+		if p.killed && !p.marked {
 			add(mark, p)
 		}
-		if killed := p.killed || e.killed() < e.config.Kills; killed && p.active() {
+		if p.killed && p.active() {
 			add(stop, p)
 		}
 		if p.killed && !p.active() && !p.gone {
@@ -309,18 +312,32 @@ func (e *execution) choices() (list []choice) {
 		if p.parked != nil && wait.Unheard(e.scene.Bells[p.id]) {
 			add(nudge, p)
 		}
-		if p.parked != nil && e.spurious < e.config.Spurious {
-			add(spurious, p)
-		}
 	}
-	if len(list) == 0 && asleep {
-		for _, p := range e.procs {
-			if p.active() && p.parked != nil && peek(p.parked) != p.seen {
+	if len(list) == 0 && len(asleep) > 0 {
+		for _, p := range asleep {
+			if peek(p.parked) != p.seen {
 				add(late, p)
 			}
 		}
+		switch {
+		case len(list) == 0:
+			return nil, fmt.Errorf("process %d is stuck", asleep[0].id)
+		case e.killed() == 0:
+			return nil, fmt.Errorf("a wake was lost: only the backstop can go on, for process %d", list[0].process)
+		}
 	}
-	return list
+	for _, p := range asleep {
+		if e.spurious < e.config.Spurious {
+			add(spurious, p)
+		}
+	}
+	for _, p := range e.procs {
+		if p.active() && !p.killed && e.killed() < e.config.Kills {
+			add(mark, p)
+			add(stop, p)
+		}
+	}
+	return list, nil
 }
 
 // take has something happen.
@@ -355,11 +372,6 @@ func (e *execution) take(c choice) error {
 
 // finish is called where nothing more can happen.
 func (e *execution) finish() error {
-	for _, p := range e.procs {
-		if p.active() {
-			return fmt.Errorf("process %d is stuck", p.id)
-		}
-	}
 	defer func(e *execution) { current = e }(current)
 	current = nil
 	return e.scene.Check()
@@ -491,9 +503,12 @@ func (h hooks) WakeNow(w *word.Uint32, bit uint32) int {
 
 // Rest is wait.Kernel's.
 func (hooks) Rest() {
-	if !current.running.yield(struct{}{}) {
+	p := current.running
+	p.learn(13) // that it has come so far
+	if !p.yield(struct{}{}) {
 		panic(aborted{})
 	}
+	p.learn(14) // and further: two places are never one state
 }
 
 func wake(w *word.Uint32, n int, bit uint32) (woken int) {
@@ -525,10 +540,11 @@ func Gone(process int) bool {
 }
 
 // Watch has the running process told when another is gone, once for each watch
-// that was not under way already.
+// that was not under way already. It can be told at once.
 func Watch(process int) {
 	current.running.watches |= 1 << process
 	current.running.told &^= 1 << process
+	hooks{}.Rest()
 }
 
 // peek reads a word without a step.

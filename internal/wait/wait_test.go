@@ -150,6 +150,37 @@ func TestSharedThreadsWakeToo(t *testing.T) {
 	p.Line()
 }
 
+// A thread that sleeps for one takes another in.
+func TestSharedThreadTakesAnotherIn(t *testing.T) {
+	withoutSeats(t)
+	var first word.Uint32
+	firstDone := make(chan error)
+	go func() { firstDone <- until(background, &first, 1) }()
+	for waiting() < seatsMax+1 {
+		runtime.Gosched()
+	}
+	before := Late.Load()
+	for range 50 {
+		var w word.Uint32
+		done := make(chan error)
+		go func() { done <- until(background, &w, 1) }()
+		for waiting() < seatsMax+2 {
+			runtime.Gosched()
+		}
+		w.Store(1)
+		Wake(&w, 1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := Late.Load() - before; n > 1 {
+		t.Errorf("%d of 50 were waked by the backstop alone", n)
+	}
+	first.Store(1)
+	Wake(&first, 1)
+	<-firstDone
+}
+
 func TestParkLooksBeforeItSleeps(t *testing.T) {
 	var w word.Uint32
 	before := Late.Load()
