@@ -109,6 +109,7 @@ func (b *bench) run() (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(b.folder)) }()
 	b.machine = thisMachine()
 	b.report.machine(b.machine)
+	before := ticksNow()
 	b.peer, err = compilePeer(b.ctx, filepath.Join(b.folder, "peer"))
 	if err != nil {
 		b.report.note(fmt.Sprintf("no C peers: %v", err))
@@ -119,5 +120,6 @@ func (b *bench) run() (err error) {
 		}
 	}
 	b.report.verdicts()
+	b.report.disturbance(disturbedSince(before))
 	return nil
 }

@@ -91,6 +91,16 @@ func (p *report) machine(m machine) {
 	fmt.Fprintln(p.out, m)
 }
 
+func (p *report) disturbance(d disturbance) {
+	if p.json {
+		p.line(struct {
+			Disturbance disturbance `json:"disturbance"`
+		}{d})
+		return
+	}
+	fmt.Fprintf(p.out, "\n%s\n", d)
+}
+
 func (p *report) note(text string) {
 	if p.json {
 		p.line(struct {

@@ -70,6 +70,9 @@ func TestRunHasWhatItPromises(t *testing.T) {
 			t.Errorf("the machine's %s is missing in %v", key, lines[0])
 		}
 	}
+	if d, _ := lines[len(lines)-1]["disturbance"].(map[string]any); d["others"] == nil || d["stolen"] == nil {
+		t.Errorf("the last line does not say what else the processors did: %v", lines[len(lines)-1])
+	}
 	has := func(l map[string]any, keys ...string) {
 		t.Helper()
 		for _, key := range keys {
@@ -127,7 +130,7 @@ func TestRest(t *testing.T) {
 			t.Errorf("want %v waiters, threads and their time: %v", waiters, l)
 		}
 	}
-	if l := lines[len(lines)-1]; l["verdict"] == nil || l["limit"] != float64(threadsLimit) {
+	if l := lines[len(lines)-2]; l["verdict"] == nil || l["limit"] != float64(threadsLimit) {
 		t.Errorf("want a verdict on threads: %v", l)
 	}
 }
