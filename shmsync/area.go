@@ -2,6 +2,7 @@ package shmsync
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,6 +39,27 @@ const MaxProcesses = layout.AreaMembersCount
 // holds the names, and who uses the primitives. It must be zero at first, as the
 // memory of a new segment is; if size is too small for it, the result is negative.
 func Area(size int) int { return size&^(layout.AreaAlign-1) - layout.AreaBytes }
+
+// Used says whether anybody has used primitives of the segment: whether its last
+// bytes are this package's already, or free for it. If they are something else's
+// the error matches [ErrArea]. It changes nothing and joins nobody.
+func Used(s *segment.Segment) (used bool, err error) {
+	at := Area(s.Len())
+	if at < 0 {
+		return false, nil
+	}
+	err = s.View(func(b []byte) error {
+		used = binary.LittleEndian.Uint64(b[at:]) == layout.AreaMagic
+		if !used && !zero(b[at:at+layout.AreaBytes]) {
+			return fmt.Errorf("%w: something else is in the bytes from offset %d on", ErrArea, at)
+		}
+		return nil
+	})
+	if err != nil {
+		return false, &Error{"look at", s.Name(), err, ""}
+	}
+	return used, nil
+}
 
 // space is a segment that this process uses primitives of.
 type space struct {
@@ -213,11 +235,10 @@ func (sp *space) object(kind uint32, offset int, what string) (object, error) {
 	w := sp.region.Uint32(offset + layout.MutexKindAt)
 	w.CompareAndSwap(0, kind)
 	if now := w.Load(); now != kind {
-		name, ok := kindNames[now]
-		if !ok {
+		if kindNames[now] == "" {
 			return object{}, o.fail("use", ErrCorrupt, "use bytes that are zero at first")
 		}
-		return object{}, o.fail("use", fmt.Errorf("%w: these bytes are a %s", ErrKind, name), "use them as what they are")
+		return object{}, o.fail("use", fmt.Errorf("%w: these bytes are %s", ErrKind, a(now)), "use them as what they are")
 	}
 	if err := sp.check(); err != nil {
 		return object{}, o.fail("use", err, "")
@@ -230,6 +251,14 @@ var kindNames = map[uint32]string{
 	layout.KindSemaphore:   "semaphore",
 	layout.KindManualEvent: "manual event",
 	layout.KindAutoEvent:   "automatic event",
+}
+
+// a returns a kind's name with its article.
+func a(kind uint32) string {
+	if kind == layout.KindAutoEvent {
+		return "an " + kindNames[kind]
+	}
+	return "a " + kindNames[kind]
 }
 
 func (o *object) fail(op string, err error, fix string) error {

@@ -117,9 +117,9 @@ func TestNames(t *testing.T) {
 	noError(t, err)
 	wantPermits(t, sem2, 2, 1)
 	_, err = shmsync.NamedSemaphore(background, other, "lock", 1)
-	wantError(t, err, []error{shmsync.ErrKind}, "there is a mutex of that name")
+	wantError(t, err, []error{shmsync.ErrKind}, "a mutex of that name is there")
 	_, err = shmsync.NamedEvent(background, other, "Änderung", shmsync.Manual)
-	wantError(t, err, []error{shmsync.ErrKind})
+	wantError(t, err, []error{shmsync.ErrKind}, "an automatic event of that name is there")
 
 	var names []string
 	for info, err := range shmsync.Names(other) {
@@ -150,6 +150,30 @@ func TestNames(t *testing.T) {
 	noError(t, func() error { _, err := shmsync.NamedMutex(background, s, strings.Repeat("x", 47)); return err }())
 	_, err = shmsync.NamedSemaphore(background, s, "n", -1)
 	wantError(t, err, []error{shmsync.ErrTooMany})
+}
+
+// Who only looks changes nothing, and joins nobody.
+func TestUsed(t *testing.T) {
+	s := newSegment(t)
+	for _, want := range []bool{false, true} {
+		if used, err := shmsync.Used(s); err != nil || used != want {
+			t.Errorf("used %v, %v; want %v", used, err, want)
+		}
+		mutexAt(t, reattach(t, s), 0)
+	}
+	small, err := segment.Create("small", 4096, &segment.Config{Folder: folder(t)})
+	noError(t, err)
+	defer small.Close()
+	if used, err := shmsync.Used(small); err != nil || used {
+		t.Errorf("used %v, %v", used, err)
+	}
+	other := newSegment(t)
+	other.Bytes()[size-1] = 1
+	_, err = shmsync.Used(other)
+	wantError(t, err, []error{shmsync.ErrArea})
+	noError(t, os.Truncate(s.Path(), 0))
+	_, err = shmsync.Used(s)
+	wantError(t, err, []error{mmap.ErrFault})
 }
 
 func TestFullDirectory(t *testing.T) {
@@ -339,6 +363,10 @@ func TestTruncated(t *testing.T) {
 			q.want("gone") // the backstop finds it
 		}
 		_, err := shmsync.NamedMutex(background, s, "n")
+		wantError(t, err, []error{mmap.ErrFault})
+		err = nil
+		for _, err = range shmsync.Names(s) {
+		}
 		wantError(t, err, []error{mmap.ErrFault})
 		_, err = shmsync.MutexAt(s, 64)
 		wantError(t, err, []error{mmap.ErrFault})

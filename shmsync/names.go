@@ -14,7 +14,8 @@ import (
 	"github.com/memlane/memlane/segment"
 )
 
-// Limits of names.
+// Limits of names. A segment has room for 53,248 bytes of primitives that have one:
+// 25 semaphores, or any of the others.
 const (
 	MaxNames     = layout.AreaNamesCount    // in a segment
 	MaxNameBytes = layout.NameTextCount - 1 // of a name
@@ -89,7 +90,7 @@ func named(ctx context.Context, s *segment.Segment, name string, kind uint32, fi
 		}
 	}
 	if found.kind != kind {
-		return object{}, 0, o.fail("use", fmt.Errorf("%w: there is a %s of that name", ErrKind, kindNames[found.kind]), "use another name")
+		return object{}, 0, o.fail("use", fmt.Errorf("%w: %s of that name is there", ErrKind, a(found.kind)), "use another name")
 	}
 	o, err = sp.object(kind, found.offset, what)
 	return o, found.offset, err
@@ -221,7 +222,10 @@ func Names(s *segment.Segment) iter.Seq2[Info, error] {
 		for i := range layout.AreaNamesCount {
 			e, err := sp.entry(i)
 			if err == nil && e == nil {
-				return
+				err = sp.check() // zeros are nothing, unless the file was cut short
+				if err == nil {
+					return
+				}
 			}
 			var info Info
 			if err != nil {
@@ -229,7 +233,7 @@ func Names(s *segment.Segment) iter.Seq2[Info, error] {
 			} else {
 				info, err = sp.info(e)
 			}
-			if !yield(info, err) {
+			if !yield(info, err) || e == nil {
 				return
 			}
 		}

@@ -192,17 +192,11 @@ func lengthen(s *segment.Segment, f *os.File, name string, need int64, c *segmen
 
 // hasLocks says whether the end of the segment is package shmsync's.
 func hasLocks(s *segment.Segment) (bool, error) {
-	if free, err := unclaimed(s); free || err != nil {
-		return false, err
-	}
-	_, err := shmsync.Lookup(s, guardName)
-	switch {
-	case errors.Is(err, shmsync.ErrArea):
+	used, err := shmsync.Used(s)
+	if errors.Is(err, shmsync.ErrArea) {
 		return false, nil // other bytes
-	case errors.Is(err, fs.ErrNotExist):
-		return true, nil
 	}
-	return err == nil, err
+	return used, err
 }
 
 // openForClient opens a file that a server has made.
@@ -222,11 +216,11 @@ func openForClient(ctx context.Context, path string, size int) (*syncedText, err
 		s.Close()
 		return nil, err
 	}
-	free, err := unclaimed(s)
-	if err == nil && !free {
+	used, err := shmsync.Used(s)
+	if used {
 		_, err = shmsync.Lookup(s, guardName)
 	}
-	if free || errors.Is(err, fs.ErrNotExist) {
+	if (err == nil && !used) || errors.Is(err, fs.ErrNotExist) {
 		err = &fs.PathError{Op: "read", Path: path, Err: errNotSynced}
 	}
 	if err != nil {

@@ -133,26 +133,14 @@ func (t *target) find() (*segment.Segment, shmsync.Info, error) {
 
 // lookup looks at the primitive.
 func (t *target) lookup(s *segment.Segment) (shmsync.Info, error) {
-	free, err := unclaimed(s)
-	if free {
+	used, err := shmsync.Used(s)
+	if err == nil && !used {
 		err = fmt.Errorf("%v: no program has used locks in this segment: %w", t, fs.ErrNotExist)
 	}
 	if err != nil {
 		return shmsync.Info{}, err
 	}
 	return shmsync.Lookup(s, t.name)
-}
-
-// unclaimed says whether no primitive of the segment has ever been used. Package
-// shmsync makes the segment's end its own when it is asked for one, which somebody
-// who only looks shall not do to a segment that is used for something else.
-func unclaimed(s *segment.Segment) (bool, error) {
-	area := shmsync.Area(s.Len())
-	if area < 0 {
-		return true, nil
-	}
-	used, err := inUse(s, area, area+shmsync.AreaBytes)
-	return !used, err
 }
 
 // inUse says whether a byte of the segment in a range is not zero. The range may

@@ -67,7 +67,7 @@ func completeFirst(f cobra.CompletionFunc) cobra.CompletionFunc {
 // read of it.
 func names(s *segment.Segment) ([]primitiveJSON, error) {
 	list := []primitiveJSON{}
-	if free, err := unclaimed(s); free || err != nil {
+	if used, err := shmsync.Used(s); !used || err != nil {
 		return list, err
 	}
 	var errs []error

@@ -31,7 +31,8 @@ var (
 	busMu     sync.Mutex // guards what follows, against all but the handler
 	busGuards *BusGuard  // all that were ever made
 	busBefore uintptr    // the handler that was there before
-	busPage   uintptr    // bytes of a page
+	//lint:ignore U1000 the handler reads it
+	busPage uintptr // bytes of a page
 )
 
 // NewBusGuard guards b, which is mapped memory of whole pages. *hit is 0 until a
