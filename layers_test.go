@@ -50,6 +50,7 @@ var policy = []row{
 	{dir: "internal/explore", layer: 9, unsafe: true, testing: true},
 	{dir: "internal/proctest", layer: 9, unsafe: true, testing: true},
 	{dir: "test", layer: 9, testing: true, external: []string{"github.com/rogpeppe/go-internal/testscript"}},
+	{dir: "test/history", layer: 9, testing: true, external: []string{"github.com/anishathalye/porcupine"}},
 	{dir: "test/prove", layer: 8, testing: true},
 	{dir: "test/prove/msync", layer: 9, testing: true},
 	{dir: "test/prove/locks", layer: 9, testing: true},

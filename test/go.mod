@@ -3,6 +3,7 @@ module github.com/memlane/memlane/test
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/memlane/memlane v0.0.0
 	github.com/rogpeppe/go-internal v1.16.0
 )
