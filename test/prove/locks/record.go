@@ -31,9 +31,10 @@ and *stuck* must be 0:
 - Names: 60 names, five at a time, are each once in the directory, or not at all, and whole.
 - Stuck: while nobody is killed every process that lives must go on; no operation may take 10 s.
 
-*Owners died* are the times that a process was told so by Lock or TryLock and lived to say it; *late*
-are sleeps whose wake never came, because who should have sent it was killed, and that ended all the
-same, a second or so later. *Mutants* are rounds in which the processes make a mistake on purpose, a
+*Owners died* are the times that a process was told so by Lock or TryLock and lived to say it. *Late*
+are sleeps that only the look ended which package wait takes at all sleepers once a second: who should
+have sent the wake was killed after it had changed the word, or the sleeper had been waked and could
+not run for 2 ms. *Mutants* are rounds in which the processes make a mistake on purpose, a
 different one in each; *caught* are those that were judged broken, or stuck, for the right reason.`
 
 var columns = []prove.Column{
