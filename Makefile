@@ -37,6 +37,7 @@ test:
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
+		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
 # Minutes, and some GiB of memory; make test has the smaller ones.
