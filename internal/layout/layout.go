@@ -167,19 +167,145 @@ const (
 	EventKindAt = 8
 )
 
+// Topic: the beginning of a publisher's segment, which the publisher alone
+// writes. Behind it lie the slots, and behind those the first chunk of the
+// arena.
+const (
+	TopicBytes = 4096 // its size
+	TopicAlign = 4096 // of its offset
+
+	// TopicMagic.
+	TopicMagicAt = 0
+
+	// How many slots there are: a power of two.
+	TopicSlotCountAt = 8
+
+	// The size of each: a power of two, 64 to 4096.
+	TopicSlotBytesAt = 12
+
+	// The size of the first chunk, a power of two; 0: there is none yet.
+	TopicArenaBytesAt = 16
+
+	// What the publisher does when the ring is full: one of the Policy constants.
+	TopicPolicyAt = 24
+
+	// The oldest position that may still be read. SYNC POINT tail: it is stored
+	// before the stamps of older positions are invalidated, so that who finds an
+	// invalid stamp finds it lost here.
+	TopicTailAt = 128
+
+	// Where a reader goes on that has found its position lost: some way from the
+	// tail to the head, so that it is not lost again at once. Stored before Tail.
+	TopicResumeAt = 136
+
+	// Not 0: the publisher sleeps on the low half of a cursor. SYNC POINT waiting:
+	// who has stored its cursor looks here; the publisher stores this, then looks
+	// at the cursors.
+	TopicWaitingAt = 256
+
+	// Counts how often the publisher had to wait for room. For tools.
+	TopicBlockedAt = 384
+
+	// Counts its system calls that wake readers. For tools.
+	TopicWakesAt = 392
+
+	// The bytes of its arena, in all chunks. For tools.
+	TopicGrownAt = 400
+
+	// Counts the readers that it let go because their words made no sense. For
+	// tools.
+	TopicEvictedAt = 408
+)
+
+// Slot: the place of one message in a ring, of SlotBytes; all of it behind the
+// first 16 bytes is payload, if that fits. Position p is in slot p modulo
+// SlotCount. What is not the stamp may change while it is read: the stamp says
+// afterwards whether it did.
+const (
+	SlotBytes = 64 // its size
+	SlotAlign = 64 // of its offset
+
+	// The position of the message plus 1; anything else: not that one. SYNC POINT
+	// stamp: what the publisher wrote before it is seen by who loads it. Readers
+	// sleep on the low half.
+	SlotStampAt = 0
+
+	// What is here.
+	SlotMetaAt           = 8
+	SlotMetaLengthShift  = 0              // of an inline message, in bytes
+	SlotMetaLengthMask   = 0xfff          // after the shift
+	SlotMetaBlock        = 1 << 12        // the payload is in the arena; where is told behind this word
+	SlotMetaPacked       = 1 << 13        // with Block: it is several messages
+	SlotMetaSurplusShift = 16             // how many messages more than positions came before: the sequence number is the position plus this
+	SlotMetaSurplusMask  = 0xffffffffffff // after the shift
+
+	// Of a block: the chunk of the arena that it is in; 0: the one in this
+	// segment.
+	SlotChunkAt = 16
+
+	// Of a packed block: how many messages it has. It begins with their lengths,
+	// as u32 each, padded with zeros to a multiple of 8 bytes; then come the
+	// messages, each padded likewise.
+	SlotCountAt = 20
+
+	// Of a block: where it begins in its chunk, in bytes; a multiple of 64.
+	SlotOffsetAt = 24
+
+	// Of a block: how many bytes of it are used.
+	SlotBlockLengthAt = 32
+)
+
+// Reader: what one subscription to one publisher says of itself, in the control
+// segment of its process, which that process alone writes. All zero: nothing
+// yet.
+const (
+	ReaderBytes = 1152 // its size
+	ReaderAlign = 128  // of its offset
+
+	// The position that it reads next; it may be ahead of that by what fits no
+	// message. A publisher that blocks sleeps on the low half.
+	ReaderCursorAt = 0
+
+	// Counts the messages that it got. For tools.
+	ReaderReceivedAt = 8
+
+	// Counts the messages that were gone before it got them. For tools.
+	ReaderLostAt = 16
+
+	// The position that it sleeps for plus 1; 0: it is awake. SYNC POINT sleeps:
+	// it stores this, then looks at the stamp; the publisher stores the stamp,
+	// then looks here.
+	ReaderSleepsAt = 128
+
+	// The position of the block that it copies from plus 1, or 0. SYNC POINT hold:
+	// it stores this or Held, then looks at the stamp; the publisher invalidates
+	// the stamp, then looks here.
+	ReaderReadingAt = 256
+
+	// Bit i: Holds has something at i.
+	ReaderHeldAt = 264
+
+	// The positions of the blocks that it has borrowed, plus 1.
+	ReaderHoldsAt    = 320
+	ReaderHoldsCount = 64
+)
+
 // Values.
 const (
-	AreaMagic       = 0x0001636e79736c6d // the bytes "mlsync" and the version of this layout, 1, in two bytes
-	LockBase        = 0x4000000000000000 // the byte of the file that member 0 locks; no file reaches so far
-	FutexWaiters    = 0x80000000         // of a life word: the kernel is to wake a waiter; FUTEX_WAITERS
-	FutexOwnerDied  = 0x40000000         // of a life word: the kernel has marked it; FUTEX_OWNER_DIED
-	FutexThread     = 0x3fffffff         // of a life word: the bits of the thread's id; FUTEX_TID_MASK
-	KindMutex       = 1                  // a Mutex
-	KindSemaphore   = 2                  // a Semaphore
-	KindManualEvent = 3                  // an Event that stays set until it is reset
-	KindAutoEvent   = 4                  // an Event that is taken by the first who waits for it
-	ChangeNone      = 0                  // of a semaphore: free permits were added or taken for good, which no cell has to know
-	ChangeAcquired  = 1                  // of a semaphore: the member holds one more
-	ChangeReleased  = 2                  // of a semaphore: the member holds one less
-	ChangeReturned  = 3                  // of a semaphore: the member holds none any more; all that its cell had are free
+	TopicMagic       = 0x0001636970746c6d // the bytes "mltpic" and the version of this layout, 1, in two bytes
+	PolicyDropOldest = 1                  // the oldest messages are dropped
+	PolicyBlock      = 2                  // the publisher waits for the slowest reader
+	AreaMagic        = 0x0001636e79736c6d // the bytes "mlsync" and the version of this layout, 1, in two bytes
+	LockBase         = 0x4000000000000000 // the byte of the file that member 0 locks; no file reaches so far
+	FutexWaiters     = 0x80000000         // of a life word: the kernel is to wake a waiter; FUTEX_WAITERS
+	FutexOwnerDied   = 0x40000000         // of a life word: the kernel has marked it; FUTEX_OWNER_DIED
+	FutexThread      = 0x3fffffff         // of a life word: the bits of the thread's id; FUTEX_TID_MASK
+	KindMutex        = 1                  // a Mutex
+	KindSemaphore    = 2                  // a Semaphore
+	KindManualEvent  = 3                  // an Event that stays set until it is reset
+	KindAutoEvent    = 4                  // an Event that is taken by the first who waits for it
+	ChangeNone       = 0                  // of a semaphore: free permits were added or taken for good, which no cell has to know
+	ChangeAcquired   = 1                  // of a semaphore: the member holds one more
+	ChangeReleased   = 2                  // of a semaphore: the member holds one less
+	ChangeReturned   = 3                  // of a semaphore: the member holds none any more; all that its cell had are free
 )
