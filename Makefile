@@ -5,6 +5,7 @@
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
+# make models      every state of the locks' models, with Spin; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
@@ -15,7 +16,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks bench-sync lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks models bench-sync lint rename
 
 all: build
 
@@ -38,6 +39,7 @@ test:
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
+		-not-run 'make models: all states of the models in spec/models, in minutes; needs Spin' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
 # Minutes, and some GiB of memory; make test has the smaller ones.
@@ -63,6 +65,12 @@ prove-msync:
 # ARGS='-kills 100000' for more; results add up in docs/PROOF.md.
 prove-locks:
 	go build -o bin/prove-locks ./test/prove/locks && bin/prove-locks $(ARGS)
+
+# ARGS="-only 'mutex: mutant'" for some, -trail for the steps to what was found; the
+# verdicts go into docs/PROOF.md.
+models:
+	./test/prove/models/install-deps
+	go build -o bin/models ./test/prove/models && bin/models $(ARGS)
 
 # ARGS='-quick', '-json', "-only 'handoff/same'"; docs/PERFORMANCE.md has what came of it.
 bench-sync:

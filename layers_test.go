@@ -54,6 +54,7 @@ var policy = []row{
 	{dir: "test/prove", layer: 8, testing: true},
 	{dir: "test/prove/msync", layer: 9, testing: true},
 	{dir: "test/prove/locks", layer: 9, testing: true},
+	{dir: "test/prove/models", layer: 9, testing: true},
 	{dir: "test/mutants", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
 	{dir: "bench/sync", layer: 9},
