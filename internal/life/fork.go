@@ -2,6 +2,7 @@ package life
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -11,24 +12,24 @@ import (
 // It has none of the shared memory.
 var ErrForked = errors.New("in a forked child, which does not have the shared memory")
 
-// original is 1 in this process and, because its page is wiped there, 0 in every
-// child that is forked. Before the first Join it is a word that says 1.
-var original = func() *atomic.Uint32 {
-	w := new(atomic.Uint32)
-	w.Store(1)
-	return w
-}()
+// original leads to a word that is 1 in this process and, because its page is
+// wiped there, 0 in every child that is forked. Before RecogniseForks there is
+// none.
+var original atomic.Pointer[atomic.Uint32]
 
-// recogniseForks has Forked work from now on.
-func recogniseForks() error {
+// RecogniseForks has [Forked] work from now on; [Join] calls it.
+var RecogniseForks = sync.OnceValue(func() error {
 	w, err := sys.WipedOnFork()
 	if err == nil {
 		w.Store(1)
-		original = w
+		original.Store(w)
 	}
 	return err
-}
+})
 
 // Forked says whether this is a child that was forked from the process that
-// joined. It costs a load.
-func Forked() bool { return original.Load() == 0 }
+// called RecogniseForks. It costs two loads.
+func Forked() bool {
+	w := original.Load()
+	return w != nil && w.Load() == 0
+}

@@ -71,7 +71,7 @@ func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 	if file == nil {
 		return t, t.joinLocally()
 	}
-	if err := enableForks(); err != nil {
+	if err := RecogniseForks(); err != nil {
 		return nil, fmt.Errorf("recognise forks: %w", err)
 	}
 	var err error
@@ -87,8 +87,6 @@ func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 	}
 	return t, nil
 }
-
-var enableForks = sync.OnceValue(recogniseForks)
 
 // join takes a place, through the descriptor of the file.
 func (t *Table) join(fd int) error {
