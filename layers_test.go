@@ -42,6 +42,7 @@ var policy = []row{
 	{dir: "segment", layer: 2},
 	{dir: "internal/life", layer: 2},
 	{dir: "shmsync", layer: 3},
+	{dir: "internal/ring", layer: 4, unsafe: true, assembly: true},
 	{dir: "spec/generate", layer: 9},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},

@@ -1,0 +1,99 @@
+package ring
+
+import (
+	"math/bits"
+	"sync"
+
+	"github.com/memlane/memlane/internal/layout"
+	"github.com/memlane/memlane/internal/word"
+)
+
+// holds are what a reader has borrowed.
+type holds struct {
+	limit int // bytes
+
+	mu    sync.Mutex // borrowed in one goroutine, released in any
+	held  uint64     // bit i: hold i is in use
+	bytes [layout.ReaderHoldsCount]int
+	inUse int // the sum of bytes
+}
+
+// Borrow is [Reader.Next] that does not copy what is in the arena: the message is
+// the writer's memory, which is not reused until [Reader.Release] of the hold. A
+// message that was in a slot is copied to buf, and hold is -1.
+//
+// Errors match [ErrTooManyHolds] too; the message is still the next one then.
+func (r *Reader) Borrow(buf []byte) (message []byte, hold int, sequence uint64, err error) {
+	for range attempts {
+		if r.batch.count != 0 {
+			return r.borrowFromBatch(buf)
+		}
+		slot := r.at(r.position)
+		// SYNC POINT stamp: pairs with Writer.commit.
+		if slot.stamp().Load() != r.position+1 {
+			if !r.skipLost() {
+				return buf, -1, 0, r.empty()
+			}
+			continue
+		}
+		meta := word.LoadPlain(slot.meta())
+		hold = -1
+		if meta&layout.SlotMetaBlock == 0 {
+			message, sequence, err = r.inlined(slot, meta, buf)
+		} else if p, placeErr := r.enter(slot, meta); placeErr != nil {
+			err = placeErr
+		} else if p.count > 1 {
+			continue
+		} else if hold, err = r.holds.add(r.entry, r.position, len(p.memory)); err == nil {
+			return p.memory, hold, r.leave(p), nil
+		}
+		if err != errAgain {
+			return message, hold, sequence, err
+		}
+	}
+	return buf, -1, 0, ErrEmpty
+}
+
+func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
+	m, err := r.peekBatch()
+	if err != nil {
+		return buf, -1, 0, err
+	}
+	hold, err := r.holds.add(r.entry, r.position, len(r.batch.memory))
+	if err != nil {
+		return buf, -1, 0, err
+	}
+	sequence := r.expect
+	r.leaveBatch(len(m))
+	return m, hold, sequence, nil
+}
+
+// add holds the block that is being read, at the position.
+func (h *holds) add(e *Entry, position uint64, n int) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := bits.TrailingZeros64(^h.held)
+	if i == len(h.bytes) || h.inUse+n > h.limit {
+		return -1, ErrTooManyHolds
+	}
+	h.held |= 1 << i
+	h.bytes[i] = n
+	h.inUse += n
+	word.StoreRelease(e.holds[i], position+1)
+	// SYNC POINT hold: before Reading changes, which holds the block until then.
+	e.held.Store(h.held)
+	return i, nil
+}
+
+// Release gives back what was borrowed. Any goroutine may call it, once for each.
+func (r *Reader) Release(hold int) {
+	if hold < 0 {
+		return
+	}
+	h := &r.holds
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held &^= 1 << hold
+	h.inUse -= h.bytes[hold]
+	word.StoreRelease(r.entry.held, h.held)
+}

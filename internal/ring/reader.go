@@ -1,0 +1,370 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/memlane/memlane/internal/layout"
+	"github.com/memlane/memlane/internal/region"
+	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/internal/word"
+)
+
+// Reader is the side that receives: one reader of one writer.
+type Reader struct {
+	slots
+	entry   *Entry
+	tail    *word.Uint64
+	resume  *word.Uint64
+	waiting *word.Uint32
+	chunk   func(i int) ([]byte, error)
+
+	position uint64 // of the next message, or of the batch that is being read
+	flushed  uint64 // the cursor, as others see it
+	lazy     uint64 // how far it may be behind
+	expect   uint64 // the sequence number of the next message
+	first    uint64 // the one it began with
+	lost     uint64
+	lapped   bool  // nothing was received since messages were found lost
+	reading  bool  // entry.reading is not 0
+	batch    batch // what is left of it
+	holds    holds
+}
+
+// batch is a block with several messages, of which some were returned.
+type batch struct {
+	memory []byte
+	next   int // counts those that were returned
+	count  int // 0: there is none
+	at     int // where the next one is
+}
+
+// eagerBytes is the size from which on the writer is told at once that a message
+// was read.
+const eagerBytes = 4096
+
+// NewReader makes a reader of the ring in a region, which somebody else writes,
+// that begins where it was told to. Chunk i of the arena, for i > 0, is fetched
+// by chunk. arenaLimit is what the writer says that its arena can be.
+//
+// Errors match [ErrCorrupt].
+func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i int) ([]byte, error)) (*Reader, error) {
+	c, err := configOf(r)
+	if err != nil {
+		return nil, err
+	}
+	at := layout.TopicBytes
+	arena := r.Bytes(at+c.Slots*c.SlotBytes, c.ArenaBytes)
+	rd := &Reader{
+		slots:    newSlots(r.Bytes(at, c.Slots*c.SlotBytes), c.Slots, c.SlotBytes),
+		entry:    e,
+		tail:     r.Uint64(layout.TopicTailAt),
+		resume:   r.Uint64(layout.TopicResumeAt),
+		waiting:  r.Uint32(layout.TopicWaitingAt),
+		position: s.Position,
+		flushed:  s.Position,
+		lazy:     min(max(uint64(c.Slots)/8, 1), 128),
+		expect:   s.Sequence & surplusMask,
+		first:    s.Sequence & surplusMask,
+	}
+	rd.chunk = func(i int) ([]byte, error) {
+		if i == 0 {
+			return arena, nil
+		}
+		return chunk(i)
+	}
+	rd.holds.limit = HoldLimit(arenaLimit)
+	e.cursor.Store(s.Position)
+	return rd, nil
+}
+
+// Next appends the next message to buf[:0], which grows if it must, and returns it
+// with its sequence number.
+//
+// Errors match [ErrEmpty], which is the same value always, if there is none; are a
+// [*LaggedError], once, before the first message after those that were lost; match
+// [ErrCorrupt], after which there is no use in going on; or are what chunk has
+// returned.
+func (r *Reader) Next(buf []byte) (message []byte, sequence uint64, err error) {
+	if r.batch.count != 0 {
+		return r.fromBatch(buf)
+	}
+	for range attempts {
+		slot := r.at(r.position)
+		// SYNC POINT stamp: pairs with Writer.commit.
+		if slot.stamp().Load() != r.position+1 {
+			if !r.skipLost() {
+				return buf, 0, r.empty()
+			}
+			continue
+		}
+		meta := word.LoadPlain(slot.meta())
+		if meta&layout.SlotMetaBlock == 0 {
+			message, sequence, err = r.inlined(slot, meta, buf)
+		} else if p, placeErr := r.enter(slot, meta); placeErr != nil {
+			err = placeErr
+		} else if p.count > 1 {
+			return r.fromBatch(buf)
+		} else {
+			message = sized(buf, len(p.memory))
+			word.CopyOut(message, p.memory)
+			return message, r.leave(p), nil
+		}
+		if err != errAgain {
+			return message, sequence, err
+		}
+	}
+	// The writer goes round faster than we can look, or makes fun of us.
+	return buf, 0, ErrEmpty
+}
+
+// attempts is how often a message is looked for that is overtaken again and again.
+const attempts = 16
+
+// errAgain says that a slot has changed while it was read.
+var errAgain = errors.New("again")
+
+// still says whether the slot still has the message that was found there, after it
+// has been read.
+func (r *Reader) still(slot slot) bool {
+	// What was copied is loaded before the stamp is once more.
+	word.FenceLoads()
+	return slot.stamp().Load() == r.position+1
+}
+
+func (r *Reader) inlined(slot slot, meta uint64, buf []byte) ([]byte, uint64, error) {
+	n := int(meta & layout.SlotMetaLengthMask)
+	if n > r.inline() {
+		return buf, 0, r.unless(slot, fmt.Errorf("%w: an inline message of %d bytes", ErrCorrupt, n))
+	}
+	buf = sized(buf, n)
+	word.CopyOut(buf, slot.payload(n))
+	if !r.still(slot) {
+		return buf, 0, errAgain
+	}
+	sequence := (r.position + meta>>surplusShift) & surplusMask
+	if sequence != r.expect {
+		return buf, 0, r.unexpected(sequence)
+	}
+	r.lapped = false
+	r.expect = (sequence + 1) & surplusMask
+	r.advance()
+	return buf, sequence, nil
+}
+
+// sized returns n bytes, buf's if it has them.
+func sized(buf []byte, n int) []byte {
+	if n <= cap(buf) {
+		return buf[:n]
+	}
+	return make([]byte, n)
+}
+
+// unless returns an error, but not if the slot has changed: then it was not the
+// writer's fault.
+func (r *Reader) unless(slot slot, err error) error {
+	if !r.still(slot) {
+		return errAgain
+	}
+	return err
+}
+
+// unexpected says why a message has another sequence number than the next.
+func (r *Reader) unexpected(sequence uint64) error {
+	lost := (sequence - r.expect) & surplusMask
+	if !r.lapped {
+		return fmt.Errorf("%w: message %d comes after %d", ErrCorrupt, sequence, r.expect-1)
+	}
+	r.lapped = false
+	r.expect = sequence
+	r.lost += lost
+	word.StoreRelease(r.entry.lost, r.lost)
+	return &LaggedError{lost}
+}
+
+// advance goes on to the next position.
+func (r *Reader) advance() {
+	r.position++
+	if r.position-r.flushed >= r.lazy {
+		r.flush()
+	}
+}
+
+// flush stores the cursor, and wakes the writer if it waits for that.
+func (r *Reader) flush() {
+	r.flushed = r.position
+	word.StoreRelease(r.entry.received, r.received())
+	// SYNC POINT waiting: pairs with Writer.until.
+	r.entry.cursor.Store(r.position)
+	if r.waiting.Load() != 0 {
+		wait.Wake(word.Low(r.entry.cursor), wait.All)
+	}
+}
+
+func (r *Reader) received() uint64 { return (r.expect - r.first - r.lost) & surplusMask }
+
+// empty is called when there is no message: what is not done for each is done now.
+func (r *Reader) empty() error {
+	if r.reading {
+		r.reading = false
+		word.StoreRelease(r.entry.reading, 0)
+	}
+	if r.position != r.flushed {
+		r.flush()
+	}
+	return ErrEmpty
+}
+
+// skipLost goes on behind the messages that are lost, and says whether there were
+// any.
+func (r *Reader) skipLost() bool {
+	// SYNC POINT tail: the stamp was looked at before.
+	tail := r.tail.Load()
+	if tail <= r.position || tail-r.position > 1<<62 {
+		return false
+	}
+	resume := r.resume.Load()
+	if resume < tail || resume-tail > r.count() {
+		resume = tail
+	}
+	r.lapped = true
+	r.position = resume
+	r.flush()
+	return true
+}
+
+// place is where a block is.
+type place struct {
+	memory []byte
+	count  int
+}
+
+// find returns the block of a slot, which the writer does not reuse from then on
+// until another one is found, or none.
+func (r *Reader) find(slot slot, meta uint64) (p place, err error) {
+	where := word.LoadPlain(slot.word(layout.SlotChunkAt))
+	offset := word.LoadPlain(slot.word(layout.SlotOffsetAt))
+	length := word.LoadPlain(slot.word(layout.SlotBlockLengthAt))
+	// SYNC POINT hold: pairs with Writer.findHolds. It stands in memory before the
+	// stamp is looked at once more; the load comes after what was read of the slot.
+	r.reading = true
+	r.entry.reading.Store(r.position + 1)
+	if slot.stamp().Load() != r.position+1 {
+		return p, errAgain
+	}
+	chunk, err := r.chunk(int(uint32(where)))
+	if err != nil {
+		return p, err
+	}
+	if offset%64 != 0 || offset > uint64(len(chunk)) || length > uint64(len(chunk))-offset {
+		return p, fmt.Errorf("%w: a block of %d bytes at %d of %d", ErrCorrupt, length, offset, len(chunk))
+	}
+	p = place{chunk[offset : offset+length : offset+length], 1}
+	if meta&layout.SlotMetaPacked != 0 {
+		p.count = int(where >> 32)
+		if p.count < 2 || p.count > len(p.memory)/4 || packStart(p.count) > len(p.memory) {
+			return p, fmt.Errorf("%w: a batch of %d messages in %d bytes", ErrCorrupt, p.count, len(p.memory))
+		}
+	}
+	return p, nil
+}
+
+// enter finds the block of the next message, and begins its batch if it is one.
+// Nothing was received yet.
+func (r *Reader) enter(slot slot, meta uint64) (place, error) {
+	p, err := r.find(slot, meta)
+	if err != nil {
+		return p, err
+	}
+	sequence := (r.position + meta>>surplusShift) & surplusMask
+	if sequence != r.expect {
+		return p, r.unexpected(sequence)
+	}
+	r.lapped = false
+	if p.count > 1 {
+		r.batch = batch{memory: p.memory, count: p.count, at: packStart(p.count)}
+	}
+	return p, nil
+}
+
+// leave goes on behind the one message of a block, and returns its sequence number.
+func (r *Reader) leave(p place) (sequence uint64) {
+	sequence = r.expect
+	r.expect = (sequence + 1) & surplusMask
+	r.pass(len(p.memory))
+	return sequence
+}
+
+// pass goes on behind a block of n bytes.
+func (r *Reader) pass(n int) {
+	r.advance()
+	if n >= eagerBytes && r.position != r.flushed {
+		r.flush()
+	}
+}
+
+// fromBatch returns the next message of the batch.
+func (r *Reader) fromBatch(buf []byte) ([]byte, uint64, error) {
+	m, err := r.peekBatch()
+	if err != nil {
+		return buf, 0, err
+	}
+	buf = sized(buf, len(m))
+	word.CopyOut(buf, m)
+	sequence := r.expect
+	r.leaveBatch(len(m))
+	return buf, sequence, nil
+}
+
+// peekBatch returns the next message of the batch, in place.
+func (r *Reader) peekBatch() ([]byte, error) {
+	b := &r.batch
+	lengths := word.LoadPlain(wordAt(b.memory, b.next/2*8))
+	n := int(uint32(lengths >> (32 * (b.next & 1))))
+	if n > len(b.memory)-b.at {
+		b.count = 0
+		return nil, fmt.Errorf("%w: message %d of a batch has %d bytes at %d of %d", ErrCorrupt, b.next, n, b.at, len(b.memory))
+	}
+	return b.memory[b.at : b.at+n : b.at+n], nil
+}
+
+// leaveBatch goes on to the next message.
+func (r *Reader) leaveBatch(n int) {
+	b := &r.batch
+	b.at += pad(n)
+	b.next++
+	r.expect = (r.expect + 1) & surplusMask
+	if b.next < b.count {
+		b.at = min(b.at, len(b.memory)) // the next one is found out
+		return
+	}
+	b.count = 0
+	r.pass(len(b.memory))
+}
+
+// Sleep says that the reader is going to sleep until there is a message, and
+// returns the word to sleep on and what it is. Awake must follow. If there is
+// something to find already, ok is false.
+func (r *Reader) Sleep() (w *word.Uint32, seen uint32, ok bool) {
+	if r.batch.count != 0 {
+		return nil, 0, false
+	}
+	slot := r.at(r.position)
+	// SYNC POINT sleeps: pairs with Writer.commit, which stores the stamp first.
+	r.entry.sleeps.Store(r.position + 1)
+	stamp := slot.stamp().Load()
+	if stamp == r.position+1 || r.tail.Load() > r.position {
+		return nil, 0, false
+	}
+	return word.Low(slot.stamp()), uint32(stamp), true
+}
+
+// Awake says that it does not sleep any more.
+func (r *Reader) Awake() { word.StoreRelease(r.entry.sleeps, 0) }
+
+// Stamp returns the word to look at while waiting for the next message, and what it
+// is not to be any more.
+func (r *Reader) Stamp() (w *word.Uint32, seen uint32) {
+	stamp := word.Low(r.at(r.position).stamp())
+	return stamp, stamp.Load()
+}

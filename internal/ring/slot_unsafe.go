@@ -1,0 +1,61 @@
+package ring
+
+import (
+	"unsafe"
+
+	"github.com/memlane/memlane/internal/layout"
+	"github.com/memlane/memlane/internal/word"
+)
+
+// slots finds the slot of a position. The memory must stay mapped as long as it
+// is used; pointers of it are not checked.
+type slots struct {
+	base  unsafe.Pointer
+	mask  uint64
+	shift uint8 // of the size of a slot
+}
+
+func newSlots(b []byte, count, size int) slots {
+	shift := uint8(0)
+	for 1<<shift < size {
+		shift++
+	}
+	_ = b[count*size-1]
+	return slots{unsafe.Pointer(unsafe.SliceData(b)), uint64(count - 1), shift}
+}
+
+func (s *slots) count() uint64 { return s.mask + 1 }
+
+// inline is how many bytes of payload fit into a slot.
+func (s *slots) inline() int { return 1<<s.shift - layout.SlotChunkAt }
+
+func (s *slots) at(position uint64) slot {
+	return slot{unsafe.Add(s.base, (position&s.mask)<<s.shift)}
+}
+
+// slot is one of them.
+type slot struct{ p unsafe.Pointer }
+
+func (s slot) word(at int) *word.Uint64 { return (*word.Uint64)(unsafe.Add(s.p, at)) }
+
+func (s slot) stamp() *word.Uint64 { return (*word.Uint64)(s.p) }
+
+func (s slot) meta() *word.Uint64 { return s.word(layout.SlotMetaAt) }
+
+// payload returns n bytes of it, n at most inline.
+func (s slot) payload(n int) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(s.p, layout.SlotChunkAt)), n)
+}
+
+// prefetch has the processor fetch the slot's first line for writing.
+func (s slot) prefetch() { prefetchForWrite(s.p) }
+
+// prefetchBlock does so with the first lines of a block.
+func prefetchBlock(b []byte) {
+	for at := 0; at < len(b) && at < 16*64; at += 64 {
+		prefetchForWrite(unsafe.Pointer(&b[at]))
+	}
+}
+
+// words returns memory of a multiple of 8 bytes as words.
+func wordAt(b []byte, at int) *word.Uint64 { return (*word.Uint64)(unsafe.Pointer(&b[at : at+8][0])) }
