@@ -3,10 +3,12 @@ package wait
 import (
 	"context"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/internal/word"
 )
 
@@ -37,7 +39,11 @@ type seat struct {
 	seen   uint32
 	bell   *Bell
 	rung   uint32
-	thread int // that sleeps
+	thread int               // that sleeps
+	on     []On              // of a waiter on several words, beside called
+	words  []sys.FutexWaiter // room for them, used again
+
+	called word.Uint32 // changed to get a waiter on several words out
 }
 
 func init() {
@@ -97,7 +103,7 @@ func (s *seat) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell
 // leave says that the waiter sleeps no more.
 func (s *seat) leave() {
 	s.mu.Lock()
-	s.word, s.bell = nil, nil
+	s.word, s.bell, s.on = nil, nil, nil
 	s.mu.Unlock()
 }
 
@@ -127,6 +133,10 @@ func (s *seat) tryWake(turn uint64) (left bool) {
 	if s.turn != turn || s.word == nil {
 		return true
 	}
+	if s.on != nil {
+		s.call()
+		return true
+	}
 	if futexWakeBit(s.word, s.bit()) == 0 {
 		// It is about to sleep, or somebody has moved it to another word. A
 		// signal, which Go programs get all the time, makes the kernel begin the
@@ -140,8 +150,8 @@ func (s *seat) tryWake(turn uint64) (left bool) {
 func (s *seat) stale() (turn uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.word == nil || s.word.Load() == s.seen {
-		return 0
+	if s.word != nil && (s.word.Load() != s.seen || slices.ContainsFunc(s.on, On.changed)) {
+		return s.turn
 	}
-	return s.turn
+	return 0
 }

@@ -42,26 +42,39 @@ type thread struct {
 	waiters map[*waiter]bool
 }
 
-// waiter is one parked goroutine. done is closed once, by who removes it from
-// its thread.
+// waiter is one parked goroutine, or one of several words that it waits for.
 type waiter struct {
 	word  *word.Uint32
 	seen  uint32
 	bell  *Bell
-	done  chan struct{}
+	done  *ending
 	stale bool // the backstop has found its word changed
+}
+
+// ending is closed once, by who removes the first of its waiters from a thread:
+// with pool.mu.
+type ending struct {
+	c    chan struct{}
+	over bool
+}
+
+func (e *ending) end() {
+	if !e.over {
+		e.over = true
+		close(e.c)
+	}
 }
 
 // park is [Park] for a waiter without a seat.
 func (p *pool) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
-	me := &waiter{word: w, seen: seen, bell: bell, done: make(chan struct{})}
+	me := &waiter{word: w, seen: seen, bell: bell, done: &ending{c: make(chan struct{})}}
 	t := p.add(me)
 	if bell != nil && bell.Rung() != rung {
 		p.remove(t, me)
 		return nil
 	}
 	select {
-	case <-me.done:
+	case <-me.done.c:
 		return nil
 	case <-ctx.Done():
 		p.remove(t, me)
@@ -208,7 +221,7 @@ func (t *thread) run() {
 // release lets a waiter go. The caller holds pool.mu.
 func (t *thread) release(w *waiter) {
 	delete(t.waiters, w)
-	close(w.done)
+	w.done.end()
 }
 
 // drop forgets a thread that ends. The caller holds mu.
