@@ -6,6 +6,7 @@
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
 # make models      every state of the locks' models, with Spin; minutes
+# make prove-step  the same, after every machine instruction of every operation; amd64, half an hour
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
@@ -16,7 +17,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks models bench-sync lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-step models bench-sync lint rename
 
 all: build
 
@@ -39,6 +40,7 @@ test:
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
+		-not-run 'make prove-step: a kill after every instruction of every operation; of two operations it is here' \
 		-not-run 'make models: all states of the models in spec/models, in minutes; needs Spin' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
@@ -65,6 +67,11 @@ prove-msync:
 # ARGS='-kills 100000' for more; results add up in docs/PROOF.md.
 prove-locks:
 	go build -o bin/prove-locks ./test/prove/locks && bin/prove-locks $(ARGS)
+
+# ARGS="-only 'mutex'" for some, '-loops 0' for every round of every loop; results add up in
+# docs/PROOF.md.
+prove-step:
+	go build -o bin/prove-step ./test/prove/everystep && bin/prove-step $(ARGS)
 
 # ARGS="-only 'mutex: mutant'" for some, -trail for the steps to what was found; the
 # verdicts go into docs/PROOF.md.

@@ -55,6 +55,8 @@ var policy = []row{
 	{dir: "test/prove", layer: 8, testing: true},
 	{dir: "test/prove/msync", layer: 9, testing: true},
 	{dir: "test/prove/locks", layer: 9, testing: true},
+	{dir: "test/prove/step", layer: 8, testing: true},
+	{dir: "test/prove/everystep", layer: 9, testing: true},
 	{dir: "test/prove/models", layer: 9, testing: true},
 	{dir: "test/mutants", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
