@@ -43,6 +43,7 @@ var policy = []row{
 	{dir: "internal/life", layer: 2},
 	{dir: "shmsync", layer: 3},
 	{dir: "internal/ring", layer: 4, unsafe: true, assembly: true},
+	{dir: "internal/meet", layer: 5},
 	{dir: "spec/generate", layer: 9},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},

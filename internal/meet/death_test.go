@@ -1,0 +1,3 @@
+package meet_test
+
+func churn(args []string) error { return nil }

@@ -1,0 +1,281 @@
+package meet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/memlane/memlane/internal/sys"
+)
+
+// A domain is a folder, and what is known in it before two participants have met:
+//
+//	sockets/BOOT.INSTANCE                a participant's socket
+//	ports/KIND-NAME/BOOT.INSTANCE.ROLE   it has ports of this kind, name and role
+//
+// Everything is looked up through descriptors of these folders.
+type folder struct {
+	path           string
+	root           int
+	sockets, ports int
+	shared         bool // the owner's group takes part
+}
+
+// bootID returns the kernel's boot id in 32 hexadecimal digits.
+var bootID = sync.OnceValue(func() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	id := strings.ReplaceAll(strings.TrimSpace(string(text)), "-", "")
+	if err != nil || len(id) != 32 {
+		return "" // openFolder says it
+	}
+	return id
+})
+
+// openFolder opens the folder of a domain, and makes it if it is missing. owners
+// are users that are accepted besides our own.
+func openFolder(path string, owners []int) (*folder, error) {
+	fail := func(err error, fix string) (*folder, error) {
+		return nil, &Error{"open", "domain " + path, err, fix}
+	}
+	if bootID() == "" {
+		return fail(errors.New("/proc/sys/kernel/random/boot_id cannot be read"), "mount /proc")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return fail(err, "give its path from the root")
+	}
+	made := os.Mkdir(path, 0o700)
+	if made != nil && !errors.Is(made, os.ErrExist) {
+		return fail(made, "make the folder that it is in first")
+	}
+	d := &folder{path: path, root: -1, sockets: -1, ports: -1}
+	d.root, err = sys.OpenFolder(path)
+	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return fail(fmt.Errorf("%w: a symbolic link is on the path", ErrUntrusted), "give the path without symbolic links")
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return fail(err, "raise ulimit -n")
+	case err != nil:
+		return fail(err, "give a folder of your own")
+	}
+	st, err := sys.Fstat(d.root)
+	mode := st.Mode & 0o2777
+	switch {
+	case err != nil:
+	case int(st.UID) != os.Geteuid() && !slices.Contains(owners, int(st.UID)):
+		err = fmt.Errorf("%w: it belongs to user %d", ErrUntrusted, st.UID)
+	case mode&0o002 != 0 || (mode&0o020 != 0 && len(owners) == 0):
+		err = fmt.Errorf("%w: others may write in it, mode %#o", ErrUntrusted, mode&0o777)
+	}
+	if err != nil {
+		d.close()
+		return fail(err, "choose another folder, or chmod 700 "+path+" if it is yours")
+	}
+	d.shared = mode&0o020 != 0
+	if int(st.UID) == os.Geteuid() && mode&0o700 != 0o700 {
+		// A umask that takes the owner's rights, or whoever made it was killed just now.
+		err = os.Chmod(sys.FDPath(d.root), os.FileMode(mode&0o777|0o700))
+	}
+	if err == nil {
+		d.sockets, err = d.subfolder(d.root, "sockets")
+	}
+	if err == nil {
+		d.ports, err = d.subfolder(d.root, "ports")
+	}
+	if err != nil {
+		d.close()
+		return fail(err, "")
+	}
+	return d, nil
+}
+
+// close closes the descriptors.
+func (d *folder) close() {
+	for _, fd := range []int{d.root, d.sockets, d.ports} {
+		if fd >= 0 {
+			sys.Close(fd)
+		}
+	}
+}
+
+// modes returns the modes of folders and of sockets in this domain. Who connects
+// to a socket is looked at there: if the group takes part, the mode lets all in
+// who can reach it.
+func (d *folder) modes() (folder, socket uint32) {
+	if d.shared {
+		return 0o2770, 0o666
+	}
+	return 0o700, 0o600
+}
+
+// subfolder opens a folder in another, and makes it if it is missing, whatever the
+// umask.
+func (d *folder) subfolder(in int, name string) (int, error) {
+	mode, _ := d.modes()
+	err := sys.Mkdirat(in, name, mode)
+	if err != nil && !errors.Is(err, syscall.EEXIST) {
+		return -1, fmt.Errorf("make %s: %w", name, err)
+	}
+	fd, err := sys.Openat(in, name, sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return -1, fmt.Errorf("open %s: %w", name, err)
+	}
+	st, err := sys.Fstat(fd)
+	if err == nil && st.Mode&0o7777 != mode && int(st.UID) == os.Geteuid() {
+		err = os.Chmod(sys.FDPath(fd), fileMode(mode))
+	}
+	if err != nil {
+		sys.Close(fd)
+		return -1, fmt.Errorf("set the mode of %s: %w", name, err)
+	}
+	return fd, nil
+}
+
+// fileMode is the mode as package os has it.
+func fileMode(mode uint32) os.FileMode {
+	m := os.FileMode(mode & 0o777)
+	if mode&0o2000 != 0 {
+		m |= os.ModeSetgid
+	}
+	return m
+}
+
+// names lists a folder.
+func names(in int, name string) ([]string, error) {
+	fd, err := sys.Openat(in, name, syscall.O_RDONLY|sys.ONoFollow|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// listen makes the socket of an instance. What has the name can be connected to:
+// it is bound and listens before it gets it.
+func (d *folder) listen(i instance) (int, error) {
+	_, mode := d.modes()
+	temporary := "." + i.String()
+	for range 100 {
+		fd, err := sys.Seqpacket()
+		if err != nil {
+			return -1, err
+		}
+		err = sys.BindIn(fd, d.sockets, temporary)
+		if err == nil {
+			err = sys.Chmodat(d.sockets, temporary, mode)
+		}
+		if err == nil {
+			err = sys.Listen(fd, backlog)
+		}
+		if err == nil {
+			err = sys.Renameat(d.sockets, temporary, i.String())
+		}
+		if err == nil {
+			return fd, nil
+		}
+		sys.Close(fd)
+		sys.Unlinkat(d.sockets, temporary)
+		// The kernel makes the name a moment before the socket can be found by it,
+		// so a cleaner may have thought it a dead one's.
+		if !errors.Is(err, syscall.ENOENT) {
+			return -1, err
+		}
+	}
+	return -1, errors.New("somebody removes sockets that are being made")
+}
+
+// register makes the file that says that an instance has ports.
+func (d *folder) register(k key, r registration) error {
+	for range 100 {
+		fd, err := d.subfolder(d.ports, k.folderName())
+		if err == nil {
+			var file int
+			file, err = sys.Openat(fd, r.String(), syscall.O_CREAT|syscall.O_WRONLY|sys.ONoFollow, 0o600)
+			sys.Close(fd)
+			if err == nil {
+				return sys.Close(file)
+			}
+		}
+		// Whoever removed the last file of the folder has removed it too.
+		if !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+	}
+	return errors.New("somebody removes folders of ports that are being made")
+}
+
+// unregister removes the file, and its folder if it is the last.
+func (d *folder) unregister(k key, r registration) {
+	if fd, err := sys.Openat(d.ports, k.folderName(), sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0); err == nil {
+		sys.Unlinkat(fd, r.String())
+		sys.Close(fd)
+	}
+	sys.Rmdirat(d.ports, k.folderName())
+}
+
+// look returns the instances of this boot that have ports of a key, of other roles.
+func (d *folder) look(k key, role Role) ([]instance, error) {
+	files, err := names(d.ports, k.folderName())
+	if errors.Is(err, syscall.ENOENT) {
+		return nil, nil
+	}
+	seen := map[instance]bool{}
+	for _, name := range files {
+		if r, ok := parseRegistration(name); ok && r.boot == bootID() && r.role != role {
+			seen[r.instance] = true
+		}
+	}
+	list := make([]instance, 0, len(seen))
+	for i := range seen {
+		list = append(list, i)
+	}
+	return list, err
+}
+
+// clean removes what a dead instance of this boot has left. It can be done by
+// anyone, by several at once, and be killed anywhere: the socket goes last, so
+// that whoever opens the domain next finds what is left to do.
+func (d *folder) clean(dead instance) {
+	if dead.boot != bootID() {
+		return // of another kernel that shares the folder; who is alive there is not known here
+	}
+	folders, _ := names(d.ports, ".")
+	for _, name := range folders {
+		k, ok := parseKey(name)
+		if !ok {
+			continue
+		}
+		files, _ := names(d.ports, name)
+		for _, file := range files {
+			if r, ok := parseRegistration(file); ok && r.instance == dead {
+				d.unregister(k, r)
+			}
+		}
+	}
+	sys.Unlinkat(d.sockets, dead.String())
+}
+
+// sweep removes what dead instances of this boot have left.
+func (d *folder) sweep() {
+	sockets, _ := names(d.sockets, ".")
+	for _, name := range sockets {
+		i, ok := parseInstance(strings.TrimPrefix(name, "."))
+		if !ok || i.boot != bootID() {
+			continue
+		}
+		if alive, err := sys.BoundIn(d.sockets, name); alive || err != nil {
+			continue
+		}
+		if name[0] == '.' {
+			sys.Unlinkat(d.sockets, name) // killed before it was anybody
+			continue
+		}
+		d.clean(i)
+	}
+}

@@ -1,0 +1,268 @@
+package meet_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/proctest"
+)
+
+func TestMain(m *testing.M) {
+	proctest.Main(m, map[string]proctest.Helper{
+		"obey":  obey,
+		"churn": churn,
+		"sleep": func([]string) error { select {} },
+	})
+}
+
+// domain returns the folder of a new domain, which is not there yet.
+func domain(t testing.TB) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Helpers run as other users too.
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(dir, "domain")
+}
+
+var kinds = map[string]meet.Role{"publisher": meet.Publisher, "subscriber": meet.Subscriber, "observer": meet.Observer}
+
+// teller prints what its port is told, and keeps the remote ports.
+type teller struct {
+	name   string // of the port, in the printed lines
+	mu     *sync.Mutex
+	out    io.Writer
+	remote map[string]*meet.Remote
+	greet  int // messages to send to all that are found
+}
+
+func where(r *meet.Remote) string { return fmt.Sprintf("%016x/%d", r.Peer().ID(), r.Port()) }
+
+func (h *teller) print(format string, args ...any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	fmt.Fprintf(h.out, format+"\n", args...)
+}
+
+func (h *teller) Found(r *meet.Remote) {
+	h.mu.Lock()
+	h.remote[where(r)] = r
+	h.mu.Unlock()
+	h.print("%s found %v %s %q", h.name, r.Role(), where(r), r.Settings())
+	for i := range h.greet {
+		if err := r.Send(uint16(i), []byte("greeting")); err != nil {
+			h.print("%s cannot greet %s: %v", h.name, where(r), err)
+		}
+	}
+}
+
+func (h *teller) Message(r *meet.Remote, m *meet.Message) {
+	h.print("%s heard %s %d %q", h.name, where(r), m.Type, m.Body)
+	for _, f := range m.Files {
+		text, err := io.ReadAll(io.NewSectionReader(f, 0, 100))
+		h.print("%s file %q %v", h.name, text, err)
+	}
+}
+
+func (h *teller) Lost(r *meet.Remote) {
+	h.print("%s lost %s", h.name, where(r))
+	if err := r.Send(1, nil); !errors.Is(err, meet.ErrGone) {
+		h.print("%s sends to %s after it was lost: %v", h.name, where(r), err)
+	}
+}
+
+// obey is a participant that is told what to do by lines of input: NAME is what a
+// port is called in the lines that it prints.
+func obey(args []string) error {
+	n, err := meet.Open(args[0], nil)
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	ports := map[string]*meet.Port{}
+	tellers := map[string]*teller{}
+	fmt.Printf("%016x\n", n.ID())
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		word := strings.Fields(in.Text())
+		err := error(nil)
+		extra := ""
+		switch word[0] {
+		case "add": // add NAME ROLE TOPIC [GREETINGS]
+			h := &teller{name: word[1], mu: &mu, out: os.Stdout, remote: map[string]*meet.Remote{}}
+			if len(word) > 4 {
+				h.greet, _ = strconv.Atoi(word[4])
+			}
+			p := &meet.Port{Kind: meet.Topic, Name: word[3], Role: kinds[word[2]], Settings: []byte("settings of " + word[1]), Handler: h}
+			ports[word[1]], tellers[word[1]] = p, h
+			err = n.Add(p)
+		case "remove": // remove NAME
+			err = n.Remove(ports[word[1]])
+		case "send": // send NAME WHERE TYPE TEXT [file]
+			h := tellers[word[1]]
+			mu.Lock()
+			r := h.remote[word[2]]
+			mu.Unlock()
+			typ, _ := strconv.Atoi(word[3])
+			var files []*os.File
+			if len(word) > 5 {
+				f, ferr := os.Open(word[5])
+				if ferr != nil {
+					return ferr
+				}
+				defer f.Close()
+				files = append(files, f)
+			}
+			err = r.Send(uint16(typ), []byte(word[4]), files...)
+		case "fill": // fill NAME WHERE: send until there is no room
+			h := tellers[word[1]]
+			mu.Lock()
+			r := h.remote[word[2]]
+			mu.Unlock()
+			sent := 0
+			for err == nil {
+				if err = r.Send(uint16(sent), make([]byte, 3000)); err == nil {
+					sent++
+				}
+			}
+			extra = " " + strconv.Itoa(sent)
+		case "pending":
+			for _, p := range n.Pending() {
+				extra += fmt.Sprintf(" %016x %d", p.Instance, p.PID)
+			}
+		case "troubles":
+			for _, p := range n.Troubles() {
+				extra += fmt.Sprintf(" [%v]", p.Err)
+			}
+		case "fork":
+			pid, err := proctest.Fork()
+			if err != nil {
+				return err
+			}
+			extra = " " + strconv.Itoa(pid)
+		case "in-child":
+			extra, err = inChild(n)
+		case "exec":
+			os.Setenv("MEMLANE_TEST_HELPER", "sleep")
+			return syscall.Exec("/proc/self/exe", []string{"exe"}, os.Environ())
+		case "close":
+			err = n.Close()
+		case "fds":
+			list, _ := os.ReadDir("/proc/self/fd")
+			extra = " " + strconv.Itoa(len(list))
+		}
+		mu.Lock()
+		fmt.Printf("= %s%s %v\n", word[0], extra, err)
+		mu.Unlock()
+	}
+	return nil
+}
+
+// inChild returns what Send and Close say in a forked child.
+func inChild(n *meet.Node) (string, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return "", err
+	}
+	pid, err := proctest.ForkAndTell(int(w.Fd()), func() byte {
+		if errors.Is(n.Close(), meet.ErrForked) {
+			return 'f'
+		}
+		return '-'
+	})
+	if err != nil {
+		return "", err
+	}
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	b := make([]byte, 1)
+	_, err = r.Read(b)
+	return " " + string(b), err
+}
+
+// participant is a helper that obeys.
+type participant struct {
+	*proctest.Process
+	t    testing.TB
+	id   string
+	read []string // lines that nobody has asked for yet
+}
+
+func start(t testing.TB, c *proctest.Config, dir string) *participant {
+	t.Helper()
+	p := &participant{Process: proctest.Start(t, c, "obey", dir), t: t}
+	p.id = p.Line()
+	return p
+}
+
+// want waits for a line that begins so, and returns the rest of it. Lines before it
+// are kept for other calls.
+func (p *participant) want(prefix string) string {
+	p.t.Helper()
+	for i, line := range p.read {
+		if rest, ok := strings.CutPrefix(line, prefix); ok {
+			p.read = slices.Delete(p.read, i, i+1)
+			return strings.TrimSpace(rest)
+		}
+	}
+	for {
+		line := p.Line()
+		if rest, ok := strings.CutPrefix(line, prefix); ok {
+			return strings.TrimSpace(rest)
+		}
+		p.read = append(p.read, line)
+	}
+}
+
+// do gives an order, and returns the answer.
+func (p *participant) do(order string) string {
+	p.t.Helper()
+	word, _, _ := strings.Cut(order, " ")
+	p.Send(order)
+	return p.want("= " + word)
+}
+
+// must gives an order that has to succeed.
+func (p *participant) must(orders ...string) {
+	p.t.Helper()
+	for _, order := range orders {
+		if got := p.do(order); got != "<nil>" {
+			p.t.Fatalf("%s: %s", order, got)
+		}
+	}
+}
+
+// nothing wants that no line was read that nobody has asked for.
+func (p *participant) nothing() {
+	p.t.Helper()
+	p.do("pending") // what was printed before it has been read now
+	if len(p.read) > 0 {
+		p.t.Fatalf("there is more: %q", p.read)
+	}
+}
+
+// eventually waits for a condition, which is looked at again and again.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !condition(); runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not within 30 s", what)
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package meet
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/memlane/memlane/internal/life"
+	"github.com/memlane/memlane/internal/sys"
+)
+
+const (
+	// backlog is how many may wait to be accepted: a participant that is stopped
+	// meets those who came meanwhile when it goes on.
+	backlog = 4096
+	// maxStrangers is how many connections may be open on which nobody has said
+	// who he is; the oldest gives way.
+	maxStrangers = 128
+	// maxTroubles is how many troubles are remembered.
+	maxTroubles = 64
+)
+
+// Config is what can be set. A nil *Config has the defaults.
+type Config struct {
+	// Owners are the users besides this process's own whose processes are
+	// accepted as peers, and whose folder a domain may be. Root is none unless it is
+	// named.
+	Owners []int
+	// Answer is how long Add waits for peers that do not answer; 0 is 100 ms.
+	Answer time.Duration
+	// Queue is how many announcements and answers wait at most for a peer that does
+	// not read, before it is dropped; 0 is 4096.
+	Queue int
+	// Ports is how many ports a peer may have, before it is dropped; 0 is 4096.
+	Ports int
+}
+
+// A Node is one participant of a domain. All methods may be called at the same
+// time; Add, Remove and Close not from a [Handler].
+type Node struct {
+	config Config
+	self   instance
+	dir    *folder
+
+	listener    *os.File
+	listenerRaw syscall.RawConn
+	closing     chan struct{}
+	ended       chan struct{}  // Close is done
+	running     sync.WaitGroup // connections, and calls of Add and Remove
+
+	files         sync.Mutex
+	registrations map[key]map[Role]int // of ports; guarded by files
+
+	mu        sync.Mutex // guards what follows; taken before a conn's
+	closed    bool
+	ports     map[key][]*Port
+	lastPort  uint32
+	conns     map[*conn]struct{}
+	links     map[uint64]*conn // by instance: at most one of them is or will be the connection to it
+	local     [2]*conn         // the two ends of the connection to oneself
+	strangers []*conn          // accepted, oldest first
+	banned    map[uint64]error // who sent nonsense
+	troubles  []Trouble
+}
+
+// Open joins the domain whose folder is dir, which is made if it is missing, and
+// removes what dead participants have left there.
+func Open(dir string, c *Config) (*Node, error) {
+	fail := func(err error, fix string) (*Node, error) {
+		return nil, &Error{"open", "domain " + dir, err, fix}
+	}
+	if err := life.RecogniseForks(); err != nil {
+		return fail(err, "")
+	}
+	if life.Forked() {
+		return fail(ErrForked, "execute a program")
+	}
+	n := &Node{
+		closing:       make(chan struct{}),
+		ended:         make(chan struct{}),
+		registrations: map[key]map[Role]int{},
+		ports:         map[key][]*Port{},
+		conns:         map[*conn]struct{}{},
+		links:         map[uint64]*conn{},
+		banned:        map[uint64]error{},
+	}
+	if c != nil {
+		n.config = *c
+		n.config.Owners = slices.Clone(c.Owners)
+	}
+	for setting, value := range map[*int]int{&n.config.Queue: 4096, &n.config.Ports: 4096} {
+		if *setting <= 0 {
+			*setting = value
+		}
+	}
+	if n.config.Answer <= 0 {
+		n.config.Answer = 100 * time.Millisecond
+	}
+	var err error
+	if n.dir, err = openFolder(dir, n.config.Owners); err != nil {
+		return nil, err
+	}
+	n.dir.sweep()
+	var random [8]byte
+	rand.Read(random[:])
+	n.self = instance{bootID(), binary.LittleEndian.Uint64(random[:])}
+	fd, err := n.dir.listen(n.self)
+	if err != nil {
+		n.dir.close()
+		fix := "give a folder of a file system that Unix sockets work on"
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			fix = "raise ulimit -n"
+		}
+		return fail(err, fix)
+	}
+	n.listener = os.NewFile(uintptr(fd), "socket of "+n.self.String())
+	if n.listenerRaw, err = n.listener.SyscallConn(); err != nil {
+		n.listener.Close()
+		n.dir.clean(n.self)
+		n.dir.close()
+		return fail(err, "")
+	}
+	n.running.Add(1)
+	go n.accept()
+	return n, nil
+}
+
+// ID returns the number of this participant, which is random.
+func (n *Node) ID() uint64 { return n.self.id }
+
+// Close leaves the domain: the peers' handlers and the own ones see all ports
+// lost. When it returns, no handler runs or will be called. Adds that wait end with
+// ErrClosed. Further calls wait for the first, and do nothing.
+func (n *Node) Close() error {
+	if life.Forked() {
+		return ErrForked
+	}
+	n.mu.Lock()
+	if n.closed {
+		n.mu.Unlock()
+		<-n.ended
+		return nil
+	}
+	n.closed = true
+	close(n.closing)
+	conns := n.allConns()
+	n.mu.Unlock()
+
+	// Nobody is led here any more, then nobody gets in.
+	n.files.Lock()
+	for k, roles := range n.registrations {
+		for role := range roles {
+			n.dir.unregister(k, registration{n.self, role})
+		}
+	}
+	n.registrations = nil
+	n.files.Unlock()
+	sys.Unlinkat(n.dir.sockets, n.self.String())
+	n.listener.Close()
+	for _, c := range conns {
+		c.fail(ErrClosed, false)
+	}
+	n.running.Wait()
+	n.dir.close()
+	close(n.ended)
+	return nil
+}
+
+// enter begins a call that Close waits for; leave ends it.
+func (n *Node) enter() error {
+	if life.Forked() {
+		return ErrForked
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return ErrClosed
+	}
+	n.running.Add(1)
+	return nil
+}
+
+func (n *Node) leave() { n.running.Done() }
+
+// allConns returns the connections there are; n.mu is held.
+func (n *Node) allConns() []*conn {
+	list := make([]*conn, 0, len(n.conns))
+	for c := range n.conns {
+		list = append(list, c)
+	}
+	return list
+}
+
+// accepts reports whether processes of a user are accepted.
+func (n *Node) accepts(uid uint32) bool {
+	return int(uid) == os.Geteuid() || slices.Contains(n.config.Owners, int(uid))
+}
+
+// hello returns what this participant says first.
+func (n *Node) hello() frame {
+	h := hello{first: versionFirst, last: versionLast, instance: n.self, identity: life.Self()}
+	return h.encode()
+}
+
+// portsOf returns the ports of a key.
+func (n *Node) portsOf(k key) []*Port {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.ports[k])
+}
+
+// A Trouble is a peer that was refused, or refused us, or was dropped. Tools show
+// it; nothing comes of it here.
+type Trouble struct {
+	Instance uint64 // 0: it did not say
+	PID      int    // in our namespace; 0: unknown
+	UID      uint32
+	Err      error
+	At       time.Time
+}
+
+// Troubles returns the last of them, oldest first.
+func (n *Node) Troubles() []Trouble {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.troubles)
+}
+
+// Waiting is a peer that was connected to and has not answered yet; most likely it
+// is stopped.
+type Waiting struct {
+	Instance uint64
+	PID      int // in our namespace; 0: unknown
+	Since    time.Time
+}
+
+// Pending returns the peers that have not answered yet. They are met when they do.
+func (n *Node) Pending() []Waiting {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []Waiting
+	for id, c := range n.links {
+		if c.state < established {
+			list = append(list, Waiting{id, c.credentials.PID, c.since})
+		}
+	}
+	return list
+}
+
+// trouble remembers one; n.mu is held.
+func (n *Node) trouble(c *conn, err error) {
+	n.troubles = append(n.troubles, Trouble{c.peer.instance, c.credentials.PID, c.credentials.UID, err, time.Now()})
+	if len(n.troubles) > maxTroubles {
+		n.troubles = n.troubles[1:]
+	}
+}

@@ -1,0 +1,240 @@
+package meet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"github.com/memlane/memlane/internal/sys"
+)
+
+// What the two of an established connection tell each other.
+
+// suits reports whether a port of ours and one of the peer's find each other here.
+// Of the two ends of the connection to oneself, the first is for the lesser role,
+// the other for the greater: else they would find each other twice.
+func (c *conn) suits(p *Port, role Role) bool {
+	switch c.end {
+	case 1:
+		return p.Role < role
+	case 2:
+		return p.Role > role
+	}
+	return p.Role != role
+}
+
+// do does a task.
+func (c *conn) do(t task) error {
+	if p := t.forget; p != nil {
+		defer t.done()
+		for _, remote := range c.remotes {
+			if r := remote.found[p]; r != nil {
+				delete(remote.found, p)
+				r.gone.Store(true)
+				p.Handler.Lost(r)
+			}
+		}
+		for _, done := range c.asked[p.id] {
+			done()
+		}
+		delete(c.asked, p.id)
+		if c.told[p.id] {
+			delete(c.told, p.id)
+			return c.transmit(&frame{kind: framePortGone, from: p.id})
+		}
+		return nil
+	}
+	p := t.tell
+	if err := c.tell(p); err != nil {
+		t.done()
+		return err
+	}
+	for id, remote := range c.remotes {
+		if remote.key == (key{p.Kind, p.Name}) {
+			c.find(p, id, remote)
+		}
+	}
+	c.asked[p.id] = append(c.asked[p.id], t.done)
+	return c.transmit(&frame{kind: frameAsk, from: p.id})
+}
+
+// tell tells the peer about a port, once.
+func (c *conn) tell(p *Port) error {
+	if c.told[p.id] {
+		return nil
+	}
+	c.told[p.id] = true
+	a := announcement{key{p.Kind, p.Name}, p.Role, p.Settings}
+	f := a.encode(p.id)
+	return c.transmit(&f)
+}
+
+// find has a port find one of the peer's, once.
+func (c *conn) find(p *Port, id uint32, remote *remotePort) {
+	if remote.found[p] != nil || !c.suits(p, remote.role) {
+		return
+	}
+	r := &Remote{conn: c, local: p, id: id, role: remote.role, settings: remote.settings}
+	remote.found[p] = r
+	p.Handler.Found(r)
+}
+
+// handle does what a frame says. The files that are left in the slice are closed
+// afterwards.
+func (c *conn) handle(f *frame, files []*os.File) error {
+	switch f.kind {
+	case framePort:
+		return c.handlePort(f)
+	case framePortGone:
+		remote := c.remotes[f.from]
+		if remote == nil {
+			return fmt.Errorf("%w: PORTGONE of port %d, which is not there", ErrProtocol, f.from)
+		}
+		delete(c.remotes, f.from)
+		remote.lose()
+		return nil
+	case frameAsk:
+		// All before it was done: the peer's ports know of ours, and ours of them.
+		return c.transmit(&frame{kind: frameSeen, from: f.from})
+	case frameSeen:
+		for _, done := range c.asked[f.from] {
+			done()
+		}
+		delete(c.asked, f.from)
+		return nil
+	case frameMessage:
+		remote := c.remotes[f.from]
+		if remote == nil {
+			return nil
+		}
+		for p, r := range remote.found {
+			if p.id == f.to {
+				m := &Message{f.typ, f.body, files}
+				p.Handler.Message(r, m)
+				break
+			}
+		}
+		return nil // else it was for a port that is not there any more
+	case frameReject:
+		return decodeReject(f.body)
+	}
+	return fmt.Errorf("%w: a second HELLO", ErrProtocol)
+}
+
+// handlePort answers a PORT with our ports that it meets, and has them find it.
+func (c *conn) handlePort(f *frame) error {
+	a, err := decodePort(f.body)
+	switch {
+	case err != nil:
+		return err
+	case c.remotes[f.from] != nil:
+		return fmt.Errorf("%w: port %d is there already", ErrProtocol, f.from)
+	case len(c.remotes) >= c.node.config.Ports:
+		return fmt.Errorf("%w: more than %d ports", ErrQuota, c.node.config.Ports)
+	}
+	remote := &remotePort{a, map[*Port]*Remote{}}
+	c.remotes[f.from] = remote
+	ours := c.node.portsOf(a.key)
+	for _, p := range ours {
+		if p.Role != a.role {
+			if err := c.tell(p); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range ours {
+		c.find(p, f.from, remote)
+	}
+	return nil
+}
+
+// transmit sends a frame, or has it sent when there is room. An error ends the
+// connection; that the peer is gone is none, because it can have sent something
+// before.
+func (c *conn) transmit(f *frame) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.raw == nil {
+		return nil
+	}
+	if f.kind == framePortGone && c.takeBack(f.from) {
+		return nil
+	}
+	packet := f.encode()
+	if len(c.queue) == 0 {
+		err := c.sendNow(packet, nil)
+		if !busy(err) {
+			return nil
+		}
+	}
+	if len(c.queue) >= c.node.config.Queue {
+		return fmt.Errorf("%w: %d announcements and answers wait for a peer that does not read", ErrQuota, len(c.queue))
+	}
+	c.queue = append(c.queue, packet)
+	if !c.flushing {
+		c.flushing = true
+		c.node.running.Add(1)
+		go c.flush(c.raw)
+	}
+	return nil
+}
+
+// takeBack takes a port out of the queue that was not told yet; c.mu is held.
+func (c *conn) takeBack(id uint32) bool {
+	untold := false
+	kept := c.queue[:0]
+	for _, packet := range c.queue {
+		f, err := decodeFrame(packet)
+		if err == nil && f.from == id && (f.kind == framePort || f.kind == frameAsk) {
+			untold = untold || f.kind == framePort
+		} else {
+			kept = append(kept, packet)
+		}
+	}
+	c.queue = kept
+	return untold
+}
+
+// sendNow sends a packet if there is room; c.mu is held.
+func (c *conn) sendNow(packet []byte, fds []int) (err error) {
+	closed := c.raw.Control(func(fd uintptr) { err = sys.Send(int(fd), packet, fds...) })
+	return errors.Join(closed, err)
+}
+
+// flush sends the queue as the peer reads, and ends when it is empty.
+func (c *conn) flush(raw syscall.RawConn) {
+	defer c.node.running.Done()
+	raw.Write(func(uintptr) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		for len(c.queue) > 0 && c.raw != nil {
+			if busy(c.sendNow(c.queue[0], nil)) {
+				return false
+			}
+			c.queue = c.queue[1:]
+		}
+		c.queue, c.flushing = nil, false
+		return true
+	})
+}
+
+// send sends a message now, or not at all. It does not overtake what is queued.
+func (c *conn) send(f *frame, fds []int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.raw == nil || c.why != nil:
+		return ErrGone
+	case len(c.queue) > 0:
+		return ErrBusy
+	}
+	err := c.sendNow(f.encode(), fds)
+	switch {
+	case busy(err):
+		return ErrBusy
+	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET), errors.Is(err, os.ErrClosed), errors.Is(err, syscall.ENOTCONN):
+		return ErrGone
+	}
+	return err
+}
