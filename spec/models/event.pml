@@ -61,6 +61,7 @@ inline wasSet() {
 /* Of an automatic event, what is taken was set. */
 inline wasTaken() {
 	takes++;
+	drop(owes, t);
 	assert(takes <= sets);
 	assert((state & SET) == 0)
 }
@@ -88,7 +89,7 @@ inline wasTaken() {
 	WAKE_BEFORE \
 	if \
 	:: d_step { state == now && (now & WAITERS) == 0 -> state = COUNTED(now) | SET; now = 0; wasSet() } \
-	:: d_step { state == now && (now & WAITERS) != 0 -> state = COUNTED(now) | SET | KEEPS(now); now = state; wasSet() }; \
+	:: d_step { state == now && (now & WAITERS) != 0 -> state = COUNTED(now) | SET | KEEPS(now); now = state; wasSet(); put(owes, t) }; \
 		goto wake \
 	:: state != now -> goto set \
 	fi
@@ -252,7 +253,7 @@ follow:		/* Event.WaitAfter until it was set twice, at least. */
 #endif
 
 ended:		if
-		:: d_step { true -> now = 0; first = 0; round = 0; put(over, t); drop(cancelled, t) }
+		:: d_step { true -> now = 0; first = 0; round = 0; put(over, t); drop(cancelled, t); drop(owes, t) }
 		fi
 	} unless {
 		d_step { has(stopped, me) -> now = 0; first = 0; round = 0; seen[t] = 0; put(over, t) }

@@ -9,6 +9,11 @@
 #define DIE(p) \
 	:: d_step { MORTAL(p) && !has(stopped, p) -> \
 		kill(p); put(stopped, p); \
+		if \
+		:: (owes & OF(p)) != 0 -> late = 1 \
+		:: else \
+		fi; \
+		owes = owes & ~OF(p); \
 		asleep = asleep & ~OF(p); seated = seated & ~OF(p); ending = ending & ~OF(p); \
 		unheard = unheard & ~OF(p); cancelled = cancelled & ~OF(p); \
 		forget(p); buried(p) } \
@@ -22,7 +27,7 @@
 
 inline kill(p) {
 	if
-	:: !has(killed, p) -> killsLeft--; put(killed, p); everKilled = 1
+	:: !has(killed, p) -> killsLeft--; put(killed, p)
 	:: else
 	fi
 }
@@ -67,10 +72,10 @@ inline forget(p) {
 #endif
 
 /* backstop.check: whoever sleeps on a word that has changed is waked. It is here
- * only once somebody was killed: without that, nobody may need it. */
+ * only once that has happened which it is for: without that, nobody may need it. */
 #ifndef NO_BACKSTOP
 #define BACKSTOP(t) \
-	:: d_step { everKilled && has(asleep, t) && LOW(state) != LOW(seen[t]) -> drop(asleep, t) }
+	:: d_step { late && has(asleep, t) && LOW(state) != LOW(seen[t]) -> drop(asleep, t) }
 #else
 #define BACKSTOP(t)
 #endif

@@ -71,10 +71,13 @@ byte stopped;       /* do nothing more */
 byte gone;          /* the others can see that */
 byte joining;       /* a newcomer has its lock, and has not written his generation */
 byte generation;    /* who is the second one in his member's place */
-bit  everKilled;    /* somebody was */
+bit  late;          /* somebody has died who owed a wake, or who held what another sleeps
+                     * for who went to sleep before, and does not watch him */
 
 /* Sets of goroutines. */
 byte over;          /* have done all that they wanted, or are dead */
+byte owes;          /* have let something go and not waked anybody yet; or were waked,
+                     * and have neither taken it nor gone to sleep again */
 byte seated;        /* have a seat (package wait), from which a bell can get them */
 byte asleep;        /* sleep in the kernel */
 byte unheard;       /* the bell was rung since they have read how often it was */
@@ -105,15 +108,20 @@ byte watch[PROCS * PROCS * GENERATIONS];
  * here, but anybody: who has the memory mapped can change their order. */
 #define WAKE_ONE(nobody) \
 	if \
-	:: d_step { has(asleep, 0) -> drop(asleep, 0) } \
-	:: d_step { has(asleep, 1) -> drop(asleep, 1) } \
-	:: d_step { has(asleep, 2) -> drop(asleep, 2) } \
-	:: d_step { has(asleep, 3) -> drop(asleep, 3) } \
-	:: asleep == 0 -> goto nobody \
+	:: d_step { has(asleep, 0) -> WAKED(0); drop(owes, t) } \
+	:: d_step { has(asleep, 1) -> WAKED(1); drop(owes, t) } \
+	:: d_step { has(asleep, 2) -> WAKED(2); drop(owes, t) } \
+	:: d_step { has(asleep, 3) -> WAKED(3); drop(owes, t) } \
+	:: d_step { asleep == 0 -> drop(owes, t) }; \
+		goto nobody \
 	fi
+#define WAKED(x) drop(asleep, x); put(owes, x)
 
-/* wait.Wake(word, All). */
-#define WAKE_ALL  asleep = 0
+/* wait.Wake(word, All). They owe nobody anything. */
+#define WAKE_ALL \
+	if \
+	:: d_step { true -> asleep = 0; drop(owes, t) } \
+	fi
 
 /* life.Table.Watch. From here on its goroutine, life.Table.look, sees the death. */
 #define WATCH_FOR(q, g) \
@@ -137,7 +145,7 @@ byte watch[PROCS * PROCS * GENERATIONS];
 	:: d_step { HEARD(t) -> LEAVE_SEAT; HEAR } \
 	:: !HEARD(t) -> \
 		if \
-		:: d_step { LOW(state) == LOW(now) -> put(asleep, t); seen[t] = now } \
+		:: d_step { LOW(state) == LOW(now) -> put(asleep, t); seen[t] = now; drop(owes, t) } \
 		:: LOW(state) != LOW(now) \
 		fi; \
 		if \
@@ -158,6 +166,29 @@ byte watch[PROCS * PROCS * GENERATIONS];
 #else
 #define PASS_ON(failed) skip
 #endif
+
+/* Somebody sleeps on a word that has changed. */
+#define STALE(x) (has(asleep, x) && LOW(state) != LOW(seen[x]))
+#if THREADS == 2
+#define STALES (STALE(0) || STALE(1))
+#elif THREADS == 3
+#define STALES (STALE(0) || STALE(1) || STALE(2))
+#else
+#define STALES (STALE(0) || STALE(1) || STALE(2) || STALE(3))
+#endif
+
+/* Part of a death of who holds the primitive: whoever sleeps since before has seen, and
+ * watches, another holder. */
+inline heldBy() {
+#ifndef ALL_KNOW
+	if
+	:: STALES -> late = 1
+	:: else
+	fi
+#else
+	skip
+#endif
+}
 
 /* What follows a death in the life of goroutine t, whose alive is where it starts. */
 #define OVER_OR_REBORN \

@@ -51,7 +51,7 @@ bit  spoilt;       /* somebody has died who held it, and nobody has repaired wha
 
 inline buried(p) {
 	if
-	:: (holds & OF(p)) != 0 -> left = 1; spoilt = 1
+	:: (holds & OF(p)) != 0 -> left = 1; spoilt = 1; heldBy()
 	:: else
 	fi;
 	holds = holds & ~OF(p);
@@ -72,6 +72,7 @@ inline took(died) {
 	assert(left == died);
 	left = 0;
 	put(holds, t);
+	drop(owes, t);
 	check()
 }
 
@@ -181,7 +182,7 @@ unlock:		/* Mutex.unlock: now := m.state.Load(), not ErrNotOwner */
 			:: d_step { (state & INCONSISTENT) == 0 -> now = state; assert((state & OWNERBITS) == MINE) }
 			:: d_step { (state & INCONSISTENT) != 0 -> now = state; assert((state & OWNERBITS) == MINE) };
 				if
-				:: d_step { state == now -> state = UNRECOVERABLE; drop(holds, t); check() };
+				:: d_step { state == now -> state = UNRECOVERABLE; drop(holds, t); put(owes, t); check() };
 #ifndef UNRECOVERABLE_WAKES_ONE
 					WAKE_ALL;
 #else
@@ -201,7 +202,7 @@ waked:
 			if
 			:: d_step { state == now && (now & WAITERS) == 0 -> state = 0; drop(holds, t); check() };
 				goto next
-			:: d_step { state == now && (now & WAITERS) != 0 -> state = 0; drop(holds, t); check() }
+			:: d_step { state == now && (now & WAITERS) != 0 -> state = 0; drop(holds, t); put(owes, t); check() }
 			:: state != now -> goto unlock
 			fi;
 #if !defined(WAKE_FIRST) && !defined(NOBODY_WAKED)
@@ -219,7 +220,7 @@ unrecoverable:
 			fi;
 
 next:		if
-			:: d_step { true -> round = (ROUNDS -> round + 1 : 0); now = 0; suspect = 0; slept = 0 }
+			:: d_step { true -> round = (ROUNDS -> round + 1 : 0); now = 0; suspect = 0; slept = 0; drop(owes, t) }
 			fi
 		od
 	} unless {

@@ -71,7 +71,12 @@ short cells[PROCS];
  * has had it. Semaphore.holding: who is of an earlier one is gone. */
 #define GENERATION(p)   (has(generation, p) + 1)
 #define MYGENERATION    GENERATION(me)
-#define DEAD(p, c)      (HELD(c) > 0 && (suspicious || MARKED(p, CELLGEN(c) - 1)) && REALLY(p, c))
+#ifndef EARLIER_LIVE
+#define EARLIER_DEAD(p, c) 1
+#else
+#define EARLIER_DEAD(p, c) (CELLGEN(c) == GENERATION(p))
+#endif
+#define DEAD(p, c)      (HELD(c) > 0 && EARLIER_DEAD(p, c) && (suspicious || MARKED(p, CELLGEN(c) - 1)) && REALLY(p, c))
 #ifndef RETURN_MARKED
 #define REALLY(p, c)    GONE(p, CELLGEN(c) - 1)
 #else
@@ -85,7 +90,12 @@ byte had[PROCS];      /* permits of who is the member, or was and has not got th
 byte whose[PROCS];    /* in which generation */
 byte supply = TOTAL;  /* permits that there are: free or held */
 
-inline buried(p) { skip }
+inline buried(p) {
+	if
+	:: had[p] > 0 -> heldBy()
+	:: else
+	fi
+}
 
 /* What a member holds by its cell and the change that may not be entered yet. */
 #define BYCELL(p) ((CHANGE(state) != NONE && MEMBER(state) == (p) && ENTERED(cells[p]) != SEQUENCE(state)) \
@@ -115,22 +125,26 @@ inline check() {
 }
 
 /* Part of a step that changes the state: what becomes of the permits. */
+#define OWES owes = owes | ((state & WAITERS) -> 1 << t : 0)
 inline acquired() {
 	assert(had[me] == 0 || whose[me] == MYGENERATION);
 	had[me]++;
 	whose[me] = MYGENERATION;
+	drop(owes, t);
 	check()
 }
 inline released() {
 	assert(had[me] > 0 && whose[me] == MYGENERATION);
 	had[me]--;
+	OWES;
 	check()
 }
-inline posted(n) { supply = supply + n; check() }
-inline taken() { supply--; check() }
+inline posted(n) { supply = supply + n; OWES; check() }
+inline taken() { supply--; drop(owes, t); check() }
 inline returned(p, n) {
 	assert(had[p] == n && (has(stopped, p) || whose[p] != GENERATION(p)));
 	had[p] = 0;
+	OWES;
 	check()
 }
 
@@ -166,23 +180,23 @@ inline returned(p, n) {
  * and if nobody is found asleep, nobody waits, unless there are no permits. */
 #define WAKE_FOR(done, nobody) \
 	if \
-	:: d_step { (state & WAITERS) == 0 -> n = 0 }; \
+	:: d_step { (state & WAITERS) == 0 -> n = 0; drop(owes, t) }; \
 		goto done \
 	:: d_step { (state & WAITERS) != 0 -> now = state } \
 	fi; \
 	if \
 	:: atomic { asleep != 0 -> \
 		do \
-		:: n > 0 && has(asleep, 0) -> drop(asleep, 0); n-- \
-		:: n > 0 && has(asleep, 1) -> drop(asleep, 1); n-- \
-		:: n > 0 && has(asleep, 2) -> drop(asleep, 2); n-- \
-		:: n > 0 && has(asleep, 3) -> drop(asleep, 3); n-- \
-		:: n == 0 || asleep == 0 -> n = 0; break \
+		:: n > 0 && has(asleep, 0) -> WAKED(0); n-- \
+		:: n > 0 && has(asleep, 1) -> WAKED(1); n-- \
+		:: n > 0 && has(asleep, 2) -> WAKED(2); n-- \
+		:: n > 0 && has(asleep, 3) -> WAKED(3); n-- \
+		:: n == 0 || asleep == 0 -> n = 0; drop(owes, t); break \
 		od }; \
 		goto done \
-	:: d_step { asleep == 0 && FREE(now) -> n = 0 }; \
+	:: d_step { asleep == 0 && FREE(now) -> n = 0; drop(owes, t) }; \
 		goto nobody \
-	:: d_step { asleep == 0 && !FREE(now) -> n = 0 }; \
+	:: d_step { asleep == 0 && !FREE(now) -> n = 0; drop(owes, t) }; \
 		goto done \
 	fi
 #ifndef WAKE_CLEARS_ALWAYS
@@ -206,7 +220,7 @@ inline find() {
 }
 
 /* await, and Watch. Whoever is of an earlier generation is gone, and Watch rings the
- * bell at once: a step, since nothing of this process could come between what it does. */
+ * bell at once. What it does to its own process's sleepers is one step here. */
 #ifndef SLEEPS_ON_EARLIER
 #define EARLIER unheard = unheard | (OF(me) & ~over); ending = ending | (OF(me) & seated)
 #else
@@ -225,7 +239,7 @@ inline watchAll() {
 }
 
 inline clear() {
-	now = 0; c = 0; n = 0; i = 0; suspicious = 0
+	now = 0; c = 0; n = 0; i = 0; suspicious = 0; drop(owes, t)
 }
 
 proctype user(byte t) {
