@@ -174,12 +174,16 @@ func (e *Event) Count() (uint32, error) {
 // WaitAfter waits until the event has been set since Count returned what is given,
 // and returns what Count is then; or until ctx ends. It takes nothing. Several who
 // follow something that changes each keep a count of their own, and miss no change
-// between a look and a wait:
+// between a look and a wait. It is for manual events: setting an automatic one wakes
+// only one of its waiters, and the error matches [ErrKind].
 //
 //	for seen, err := e.Count(); err == nil; seen, err = e.WaitAfter(ctx, seen) {
 //		look()
 //	}
 func (e *Event) WaitAfter(ctx context.Context, seen uint32) (uint32, error) {
+	if e.kind == Automatic {
+		return 0, e.fail("follow", fmt.Errorf("%w: it is automatic", ErrKind), "follow a manual event")
+	}
 	for {
 		now := e.state.Load()
 		if err := e.space.check(); err != nil {

@@ -123,8 +123,9 @@ func (m *Mutex) lock(ctx context.Context, try bool) error {
 				// Unlock has waked this one.
 				mine = m.mine | layout.MutexStateWaiters
 			}
-			suspect = members.Deaths.Rung() != rung
+			before := rung
 			rung = members.Deaths.Rung()
+			suspect = rung != before
 			attempts = 0
 		}
 		if attempts > attemptsMax {

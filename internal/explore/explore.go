@@ -540,9 +540,10 @@ func Gone(process int) bool {
 }
 
 // Watch has the running process told when another is gone, once for each watch
-// that was not under way already. It can be told at once.
+// that was not under way already. It can be told at once. As in internal/life, all
+// others are watched from then on too.
 func Watch(process int) {
-	current.running.watches |= 1 << process
+	current.running.watches = 1<<len(current.procs) - 1
 	current.running.told &^= 1 << process
 	hooks{}.Rest()
 }

@@ -57,7 +57,12 @@ func (id Identity) Dead() (dead, known bool) {
 	fd, err := sys.PidfdOpen(int(id.PID))
 	switch {
 	case errors.Is(err, syscall.ESRCH), errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.ENOENT):
-		// Nobody has the number, or a thread of another process has it.
+		// Nobody has the number, or a thread of another process has it; or it is
+		// just executing a program, from another thread than its first, whose place
+		// that one then takes (de_thread in the kernel's fs/exec.c).
+		if id.listed() {
+			return false, false
+		}
 		return true, true
 	case err != nil:
 		return false, false
@@ -76,6 +81,15 @@ func (id Identity) Dead() (dead, known bool) {
 	}
 	ended, err := sys.Readable(fd)
 	return ended, err == nil
+}
+
+// listed says whether /proc has the process.
+func (id Identity) listed() bool {
+	if id.Start == 0 || Self().Start == 0 {
+		return false
+	}
+	stat, err := readStat(strconv.Itoa(int(id.PID)))
+	return err == nil && stat.start-id.Start+1 <= 2 && stat.state != 'Z' && stat.state != 'X'
 }
 
 // Stopped says whether the process is stopped, by a signal or a debugger; known

@@ -20,17 +20,35 @@ func (t *Table) locked(id ID) bool {
 	return locked || err != nil || closed != nil
 }
 
-// watch begins to watch a member.
+// watch begins to watch a member, and all others beside it: whoever sleeps until this
+// one has done something may find, when he wakes, that another has come before him;
+// and when that happens while he sleeps, and the other dies, he has to hear of it.
 func (t *Table) watch(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.watched[id.Index].Swap(id.Generation) == id.Generation {
-		return
-	}
-	t.watchers++
-	go t.look(id)
+	t.watchOne(id)
+	t.watchOthers()
 	if !t.ticking {
 		t.ticking = true
 		go t.tick()
+	}
+}
+
+// watchOthers begins to watch those who have joined meanwhile. The caller holds mu.
+func (t *Table) watchOthers() {
+	for i := range t.watched {
+		// Who is marked has died some time ago, and will not be waited for by anybody
+		// who looks now.
+		id := ID{i, t.generation(i)}
+		if i != t.id.Index && id.Generation != 0 && t.watched[i].Load() == 0 && !t.Marked(id) {
+			t.watchOne(id)
+		}
+	}
+}
+
+func (t *Table) watchOne(id ID) {
+	if t.watched[id.Index].Swap(id.Generation) != id.Generation {
+		t.watchers++
+		go t.look(id)
 	}
 }

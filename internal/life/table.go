@@ -327,5 +327,8 @@ func (t *Table) stillTicks() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ticking = t.watchers > 0 && !t.left.Load()
+	if t.ticking {
+		t.watchOthers()
+	}
 	return t.ticking
 }

@@ -86,11 +86,11 @@ var programs = map[string]func(*performer, *segment.Segment, int) (play func(), 
 	},
 	"manual": func(p *performer, s *segment.Segment, offset int) (func(), error) {
 		e, err := shmsync.EventAt(s, offset, shmsync.Manual)
-		return func() { p.playEvent(e) }, err
+		return func() { p.playEvent(e, true) }, err
 	},
 	"automatic": func(p *performer, s *segment.Segment, offset int) (func(), error) {
 		e, err := shmsync.EventAt(s, offset, shmsync.Automatic)
-		return func() { p.playEvent(e) }, err
+		return func() { p.playEvent(e, false) }, err
 	},
 }
 
@@ -238,8 +238,8 @@ func (p *performer) playSemaphore(s *shmsync.Semaphore) {
 	}
 }
 
-// playEvent sets, resets and waits.
-func (p *performer) playEvent(e *shmsync.Event) {
+// playEvent sets, resets and waits; it follows only a manual one.
+func (p *performer) playEvent(e *shmsync.Event, follow bool) {
 	var seen uint32
 	for p.goesOn() {
 		switch n := p.rnd.IntN(20); {
@@ -257,7 +257,7 @@ func (p *performer) playEvent(e *shmsync.Event) {
 				}
 				return 0, err
 			})
-		case n < 17:
+		case n < 17 || !follow:
 			p.do(count, 0, func() (n uint32, err error) { n, err = e.Count(); seen = n; return n, err })
 		default:
 			p.do(waitAfter, seen, func() (n uint32, err error) {
