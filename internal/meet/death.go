@@ -41,6 +41,15 @@ func (c *conn) inspect() error {
 		c.died()
 	case !errors.Is(pidfdErr, syscall.ENOPROTOOPT):
 		return fmt.Errorf("the peer's pidfd: %w", pidfdErr)
+	case credentials.PID != 0:
+		// Who has the number now can be another process, so its end means nothing;
+		// but if nobody has it, the peer has ended.
+		fd, err := sys.PidfdOpen(credentials.PID)
+		if errors.Is(err, syscall.ESRCH) {
+			c.died()
+		} else if err == nil {
+			sys.Close(fd)
+		}
 	}
 	if !c.node.accepts(credentials.UID) {
 		return fmt.Errorf("%w: process %d of user %d", ErrForeign, credentials.PID, credentials.UID)

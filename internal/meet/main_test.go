@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
 		"obey":  obey,
-		"churn": churn,
+		"live":  live,
 		"sleep": func([]string) error { select {} },
 	})
 }
@@ -91,7 +91,26 @@ func (h *teller) Lost(r *meet.Remote) {
 // obey is a participant that is told what to do by lines of input: NAME is what a
 // port is called in the lines that it prints.
 func obey(args []string) error {
-	n, err := meet.Open(args[0], nil)
+	c := &meet.Config{}
+	for _, word := range args[1:] {
+		switch name, value, _ := strings.Cut(word, "="); name {
+		case "old-kernel":
+			meet.WithoutPeerPidfd()
+		case "backlog":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return err
+			}
+			meet.Backlog(n)
+		case "owner":
+			uid, err := strconv.Atoi(value)
+			if err != nil {
+				return err
+			}
+			c.Owners = append(c.Owners, uid)
+		}
+	}
+	n, err := meet.Open(args[0], c)
 	if err != nil {
 		return err
 	}
@@ -204,9 +223,9 @@ type participant struct {
 	read []string // lines that nobody has asked for yet
 }
 
-func start(t testing.TB, c *proctest.Config, dir string) *participant {
+func start(t testing.TB, c *proctest.Config, dir string, settings ...string) *participant {
 	t.Helper()
-	p := &participant{Process: proctest.Start(t, c, "obey", dir), t: t}
+	p := &participant{Process: proctest.Start(t, c, "obey", append([]string{dir}, settings...)...), t: t}
 	p.id = p.Line()
 	return p
 }
@@ -265,4 +284,54 @@ func eventually(t testing.TB, what string, condition func() bool) {
 			t.Fatalf("%s: not within 30 s", what)
 		}
 	}
+}
+
+// node is a participant in the test's own process.
+func node(t testing.TB, dir string, c *meet.Config) *meet.Node {
+	t.Helper()
+	n, err := meet.Open(dir, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// recorder is a handler that hands on what it is told.
+type recorder struct {
+	found, lost chan *meet.Remote
+	heard       chan string
+}
+
+func newRecorder() *recorder {
+	return &recorder{make(chan *meet.Remote, 1000), make(chan *meet.Remote, 1000), make(chan string, 10000)}
+}
+
+func (h *recorder) Found(r *meet.Remote) { h.found <- r }
+func (h *recorder) Message(r *meet.Remote, m *meet.Message) {
+	h.heard <- fmt.Sprint(m.Type, " ", len(m.Body))
+}
+func (h *recorder) Lost(r *meet.Remote) { h.lost <- r }
+
+// add adds a port to a node, and returns its handler and how long that took.
+func add(t testing.TB, n *meet.Node, role meet.Role, name string) (*meet.Port, *recorder, time.Duration) {
+	t.Helper()
+	h := newRecorder()
+	p := &meet.Port{Kind: meet.Topic, Name: name, Role: role, Handler: h}
+	before := time.Now()
+	if err := n.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	return p, h, time.Since(before)
+}
+
+// next waits for something.
+func next[T any](t testing.TB, what string, c chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(30 * time.Second):
+		t.Fatalf("%s: not within 30 s", what)
+	}
+	return v
 }

@@ -14,10 +14,11 @@ import (
 	"github.com/memlane/memlane/internal/sys"
 )
 
+// backlog is how many may wait to be accepted: a participant that is stopped meets
+// those who came meanwhile when it goes on.
+var backlog = 4096
+
 const (
-	// backlog is how many may wait to be accepted: a participant that is stopped
-	// meets those who came meanwhile when it goes on.
-	backlog = 4096
 	// maxStrangers is how many connections may be open on which nobody has said
 	// who he is; the oldest gives way.
 	maxStrangers = 128

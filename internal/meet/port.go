@@ -290,7 +290,7 @@ func withFDs(files []*os.File, fds []int, fn func(fds []int) error) error {
 	}
 	var fnErr error
 	if err := raw.Control(func(fd uintptr) { fnErr = withFDs(files[1:], append(fds, int(fd)), fn) }); err != nil {
-		return err
+		return fmt.Errorf("%s: %w: %w", files[0].Name(), os.ErrClosed, err)
 	}
 	return fnErr
 }

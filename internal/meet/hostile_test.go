@@ -1,0 +1,436 @@
+package meet_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/memlane/memlane/internal/meet"
+)
+
+// stranger is a connection whose other end is a participant in another process. What
+// it sends is made here as spec/protocol.md has it, not by the code under test.
+type stranger struct {
+	*net.UnixConn
+	t testing.TB
+}
+
+// address returns a participant's, through a descriptor because the path may be long.
+func address(t testing.TB, dir, id string) *net.UnixAddr {
+	t.Helper()
+	folder, err := os.Open(filepath.Join(dir, "sockets"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { folder.Close() })
+	return &net.UnixAddr{Net: "unixpacket", Name: fmt.Sprintf("/proc/self/fd/%d/%s.%s", folder.Fd(), meet.BootID(), id)}
+}
+
+func connect(t testing.TB, dir, id string) *stranger {
+	t.Helper()
+	conn, err := net.DialUnix("unixpacket", nil, address(t, dir, id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &stranger{conn, t}
+}
+
+func packet(kind, typ uint16, from, to uint32, body ...byte) []byte {
+	b := binary.LittleEndian.AppendUint16(nil, kind)
+	b = binary.LittleEndian.AppendUint16(b, typ)
+	b = binary.LittleEndian.AppendUint32(b, from)
+	b = binary.LittleEndian.AppendUint32(b, to)
+	return append(append(b, 0, 0, 0, 0), body...)
+}
+
+const hello, refused, port, gone, ask, seen, message = 1, 2, 3, 4, 5, 6, 7
+
+func helloOf(id uint64) []byte {
+	boot, err := hex.DecodeString(meet.BootID())
+	if err != nil {
+		panic(err)
+	}
+	b := append([]byte("memlane\x01"), 1, 0, 1, 0, 0, 0, 0, 0)
+	b = binary.LittleEndian.AppendUint64(b, id)
+	b = append(b, boot...)
+	return packet(hello, 0, 0, 0, append(b, make([]byte, 24)...)...)
+}
+
+func portOf(id uint32, role byte, name string, settings string) []byte {
+	b := []byte{1, role}
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(name)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(settings)))
+	return packet(port, 0, id, 0, append(append(b, 0, 0), name+settings...)...)
+}
+
+func (s *stranger) send(packets ...[]byte) {
+	for _, b := range packets {
+		if _, err := s.Write(b); err != nil {
+			return // it has had enough already
+		}
+	}
+}
+
+// next returns the next packet; nil at the end.
+func (s *stranger) next() []byte {
+	s.t.Helper()
+	s.SetReadDeadline(time.Now().Add(30 * time.Second))
+	b := make([]byte, 5000)
+	for {
+		n, err := s.Read(b)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.EPIPE):
+			return nil
+		case errors.Is(err, syscall.ECONNRESET):
+			continue // it had not read all; what it said comes now
+		case err != nil:
+			s.t.Fatal(err)
+		}
+		return b[:n]
+	}
+}
+
+// meets says HELLO and waits for the answer.
+func (s *stranger) meets(id uint64) *stranger {
+	s.t.Helper()
+	s.send(helloOf(id))
+	got := s.next()
+	if len(got) != 80 || got[0] != hello || string(got[16:24]) != "memlane\x01" {
+		s.t.Fatalf("HELLO is answered by %x", got)
+	}
+	return s
+}
+
+// rejected waits for REJECT and the end, and returns the code.
+func (s *stranger) rejected() (code uint32) {
+	s.t.Helper()
+	for b := s.next(); b != nil; b = s.next() {
+		if len(b) >= 20 && b[0] == refused {
+			code = binary.LittleEndian.Uint32(b[16:])
+		}
+	}
+	return code
+}
+
+func repeat(n int, b []byte) (list [][]byte) {
+	for range n {
+		list = append(list, b)
+	}
+	return list
+}
+
+func with(b []byte, at int, value byte) []byte {
+	b = bytes.Clone(b)
+	b[at] = value
+	return b
+}
+
+// Whatever a peer sends that is not of the protocol: it is told so with the right
+// code, its connection ends, the reason is kept, and everybody else goes on.
+func TestHostilePeer(t *testing.T) {
+	dir := domain(t)
+	victim, honest := start(t, nil, dir), start(t, nil, dir)
+	victim.must("add p publisher topic")
+	honest.must("add s subscriber topic")
+	victim.want("p found")
+	honest.want("s found")
+	before := victim.do("fds")
+	h := helloOf(1)
+	fds := func(n int) []int {
+		list := make([]int, n)
+		for i := range list {
+			list[i] = 0
+		}
+		return list
+	}
+	const version, protocol, quota = 1, 2, 5
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	noise := make([]byte, 500)
+	for i := range noise {
+		noise[i] = byte(random.Uint32())
+	}
+	many := func(n int, fn func(i uint32) []byte) (list [][]byte) {
+		for i := range n {
+			list = append(list, fn(uint32(i+1)))
+		}
+		return list
+	}
+	for i, tc := range []struct {
+		name    string
+		met     bool // after a proper HELLO
+		packets [][]byte
+		files   []int // with the last packet
+		code    uint32
+	}{
+		{"noise", false, [][]byte{noise}, nil, protocol},
+		{"one byte", false, [][]byte{{1}}, nil, protocol},
+		{"half a header", false, [][]byte{h[:8]}, nil, protocol},
+		{"half a HELLO", false, [][]byte{h[:60]}, nil, protocol},
+		{"another magic", false, [][]byte{with(h, 16, 'M')}, nil, protocol},
+		{"a later version", false, [][]byte{with(with(h, 24, 2), 26, 9)}, nil, version},
+		{"an earlier version", false, [][]byte{with(with(h, 24, 0), 26, 0)}, nil, version},
+		{"another boot", false, [][]byte{with(h, 40, h[40]+1)}, nil, protocol},
+		{"PORT before HELLO", false, [][]byte{portOf(1, 2, "topic", "")}, nil, protocol},
+		{"a HELLO with standard input for a pidfd, which nobody asked for", false, [][]byte{with(h, 0, 9)}, fds(1), protocol},
+		{"4097 bytes", true, [][]byte{packet(message, 1, 1, 1, make([]byte, 4097-16)...)}, nil, protocol},
+		{"64 KiB", true, [][]byte{packet(message, 1, 1, 1, make([]byte, 1<<16)...)}, nil, protocol},
+		{"another HELLO", true, [][]byte{h}, nil, protocol},
+		{"unknown kind", true, [][]byte{packet(8, 0, 1, 0)}, nil, protocol},
+		{"last word of the header", true, [][]byte{with(packet(ask, 0, 1, 0), 15, 1)}, nil, protocol},
+		{"type of an ASK", true, [][]byte{packet(ask, 1, 1, 0)}, nil, protocol},
+		{"body of an ASK", true, [][]byte{packet(ask, 0, 1, 0, 1)}, nil, protocol},
+		{"PORT 0", true, [][]byte{portOf(0, 2, "topic", "")}, nil, protocol},
+		{"role 0", true, [][]byte{portOf(1, 0, "topic", "")}, nil, protocol},
+		{"kind 0", true, [][]byte{with(portOf(1, 2, "topic", ""), 16, 0)}, nil, protocol},
+		{"the same PORT twice", true, repeat(2, portOf(1, 2, "topic", "")), nil, protocol},
+		{"a name of no bytes", true, [][]byte{portOf(1, 2, "", "")}, nil, protocol},
+		{"a name of 201 bytes", true, [][]byte{portOf(1, 2, strings.Repeat("n", 201), "")}, nil, protocol},
+		{"a name with a line feed", true, [][]byte{portOf(1, 2, "a\nb", "")}, nil, protocol},
+		{"a name that is not UTF-8", true, [][]byte{portOf(1, 2, "a\xff", "")}, nil, protocol},
+		{"long settings", true, [][]byte{portOf(1, 2, "topic", strings.Repeat("s", 1025))}, nil, protocol},
+		{"a length beyond the packet", true, [][]byte{with(portOf(1, 2, "topic", ""), 18, 200)}, nil, protocol},
+		{"a length short of the packet", true, [][]byte{with(portOf(1, 2, "topic", "s"), 20, 0)}, nil, protocol},
+		{"PORTGONE of none", true, [][]byte{packet(gone, 0, 1, 0)}, nil, protocol},
+		{"PORTGONE twice", true, [][]byte{portOf(1, 2, "topic", ""), packet(gone, 0, 1, 0), packet(gone, 0, 1, 0)}, nil, protocol},
+		{"a message from 0", true, [][]byte{packet(message, 0, 0, 1)}, nil, protocol},
+		{"a message to 0", true, [][]byte{packet(message, 0, 1, 0)}, nil, protocol},
+		{"a descriptor with a PORT", true, [][]byte{portOf(1, 2, "topic", "")}, fds(1), protocol},
+		{"5 descriptors", true, [][]byte{portOf(1, 2, "topic", ""), packet(message, 0, 1, 1)}, fds(5), protocol},
+		{"253 descriptors", true, [][]byte{portOf(1, 2, "topic", ""), packet(message, 0, 1, 1)}, fds(253), protocol},
+		{"too many ports", true, many(4097, func(i uint32) []byte { return portOf(i, 2, "none", "") }), nil, quota},
+		{"a REJECT that is none", true, [][]byte{packet(refused, 0, 0, 0, 1)}, nil, protocol},
+		{"a REJECT with a terminal's controls", true, [][]byte{packet(refused, 0, 0, 0, []byte("\x09\x00\x00\x00\x1b[2J")...)}, nil, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := connect(t, dir, victim.id)
+			if tc.met {
+				s.meets(uint64(1000 + i))
+			}
+			last := len(tc.packets) - 1
+			s.send(tc.packets[:last]...)
+			if tc.files != nil {
+				s.WriteMsgUnix(tc.packets[last], syscall.UnixRights(tc.files...), nil)
+			} else {
+				s.send(tc.packets[last])
+			}
+			if code := s.rejected(); code != tc.code {
+				t.Errorf("REJECT %d; want %d (seed %#x)", code, tc.code, seed)
+			}
+			s.Close()
+			if tc.code == protocol && tc.met {
+				again := connect(t, dir, victim.id)
+				again.send(helloOf(uint64(1000 + i)))
+				if code := again.rejected(); code != protocol {
+					t.Errorf("it is met again: REJECT %d", code)
+				}
+				again.Close()
+			}
+			if troubles := victim.do("troubles"); tc.code != 0 && !strings.Contains(troubles, "[") {
+				t.Errorf("no reason was kept: %s", troubles)
+			}
+		})
+	}
+	eventually(t, "all descriptors are closed", func() bool { return victim.do("fds") == before })
+	victim.read = nil // ports of strangers were found and lost
+	honest.must("send s " + victim.id + "/1 5 still")
+	victim.want("p heard " + honest.id + "/1 5")
+	honest.nothing()
+}
+
+// What is allowed does no harm: a message for a port that is not there, a REJECT, a
+// flood, silence.
+func TestUnpleasantPeer(t *testing.T) {
+	dir := domain(t)
+	victim := start(t, nil, dir)
+	victim.must("add p publisher topic")
+	before := victim.do("fds")
+
+	t.Run("messages for nobody", func(t *testing.T) {
+		s := connect(t, dir, victim.id).meets(1)
+		for range 300 { // more than it may have open
+			s.WriteMsgUnix(packet(message, 1, 1, 1), syscall.UnixRights(0, 0, 0, 0), nil)
+		}
+		s.send(portOf(1, 2, "topic", "from a stranger"))
+		victim.want(fmt.Sprintf("p found subscriber %016x/1 %q", 1, "from a stranger"))
+		s.WriteMsgUnix(packet(message, 1, 1, 99), syscall.UnixRights(0, 0, 0, 0), nil)
+		s.send(packet(ask, 0, 77, 0))
+		if got := s.next(); got[0] != port {
+			t.Errorf("PORT is answered by %x", got)
+		}
+		if got := s.next(); !bytes.Equal(got, packet(seen, 0, 77, 0)) {
+			t.Errorf("ASK is answered by %x", got)
+		}
+		s.Close()
+		victim.want(fmt.Sprintf("p lost %016x/1", 1))
+	})
+	t.Run("asks and does not read", func(t *testing.T) {
+		s := connect(t, dir, victim.id).meets(2)
+		for s.SetWriteDeadline(time.Now().Add(30 * time.Second)); ; {
+			if _, err := s.Write(packet(ask, 0, 1, 0)); err != nil {
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Fatal("it is never dropped")
+				}
+				break
+			}
+		}
+		if got := victim.do("troubles"); !strings.Contains(got, "4096 announcements and answers wait") {
+			t.Errorf("troubles: %s", got)
+		}
+	})
+	t.Run("silence of many", func(t *testing.T) {
+		var all []*stranger
+		for range 300 {
+			all = append(all, connect(t, dir, victim.id))
+		}
+		n := node(t, dir, nil)
+		_, h, _ := add(t, n, meet.Subscriber, "topic")
+		if len(h.found) != 1 {
+			t.Errorf("found %d", len(h.found))
+		}
+		n.Close()
+		if got := all[0].next(); len(got) > 0 && got[0] != refused {
+			t.Errorf("the oldest gets %x", got)
+		}
+		for _, s := range all {
+			s.Close()
+		}
+	})
+	t.Run("flood", func(t *testing.T) {
+		s := connect(t, dir, victim.id).meets(3)
+		s.send(portOf(1, 3, "nobody's", ""))
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					s.send(packet(message, 1, 1, 1, make([]byte, 3000)...))
+				}
+			}
+		}()
+		n := node(t, dir, nil)
+		_, h, _ := add(t, n, meet.Subscriber, "topic")
+		next(t, "found", h.found)
+		close(stop)
+		<-done
+		s.Close()
+	})
+	eventually(t, "all descriptors are closed", func() bool { return victim.do("fds") == before })
+}
+
+// The other way round: what is begun here is answered by nonsense.
+func TestHostileAnswer(t *testing.T) {
+	for name, answer := range map[string]struct {
+		packet []byte
+		want   error
+	}{
+		"noise":           {[]byte("noise noise noise noise"), meet.ErrProtocol},
+		"another's HELLO": {helloOf(6), meet.ErrProtocol},
+		"REJECT":          {packet(refused, 0, 0, 0, []byte("\x01\x00\x00\x00speak 7")...), meet.ErrVersion},
+		"version":         {with(with(helloOf(5), 24, 7), 26, 7), meet.ErrVersion},
+		"nothing":         {nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := domain(t)
+			node(t, dir, nil).Close() // makes the folder
+			registered := fmt.Sprintf("%s.%016x", meet.BootID(), 5)
+			l, err := net.ListenUnix("unixpacket", address(t, dir, fmt.Sprintf("%016x", 5)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			if err := os.Mkdir(filepath.Join(dir, "ports/1-topic"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "ports/1-topic", registered+".1"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			go func() {
+				for {
+					conn, err := l.AcceptUnix()
+					if err != nil {
+						return
+					}
+					conn.Write(answer.packet)
+					if answer.packet == nil {
+						conn.Close()
+					}
+				}
+			}()
+			n := node(t, dir, nil)
+			_, h, took := add(t, n, meet.Subscriber, "topic")
+			if took > 90*time.Millisecond || len(h.found) > 0 {
+				t.Errorf("Add took %v, %d found", took, len(h.found))
+			}
+			if answer.want != nil {
+				if list := n.Troubles(); len(list) != 1 || !errors.Is(list[0].Err, answer.want) || list[0].Instance != 5 || list[0].PID != os.Getpid() {
+					t.Errorf("troubles: %v; want %v", list, answer.want)
+				}
+			}
+		})
+	}
+}
+
+// Who is dropped by the handler's user is told why, and not met again.
+func TestDrop(t *testing.T) {
+	dir := domain(t)
+	n := node(t, dir, nil)
+	_, h, _ := add(t, n, meet.Publisher, "topic")
+	p := start(t, nil, dir)
+	p.must("add s subscriber topic")
+	r := next(t, "found", h.found)
+	n.Drop(r, errors.New("its cursor runs backwards"))
+	next(t, "lost", h.lost)
+	p.want("s lost")
+	if got := p.do("troubles"); !strings.Contains(got, "its cursor runs backwards") {
+		t.Errorf("the dropped one knows of %s", got)
+	}
+	list := n.Troubles()
+	if len(list) != 1 || !errors.Is(list[0].Err, meet.ErrDropped) || list[0].PID != p.PID() {
+		t.Errorf("troubles: %v", list)
+	}
+	p.must("add s2 subscriber topic")
+	if _, _, took := add(t, n, meet.Publisher, "topic"); took > 90*time.Millisecond {
+		t.Errorf("Add waited %v for who was dropped", took)
+	}
+	if len(h.found) > 0 {
+		t.Error("it was met again")
+	}
+}
+
+// A peer that does not read is dropped when too much waits for it.
+func TestQueueIsBounded(t *testing.T) {
+	dir := domain(t)
+	p := start(t, nil, dir)
+	p.must("add s subscriber topic")
+	n := node(t, dir, &meet.Config{Queue: 3, Answer: time.Millisecond})
+	_, h, _ := add(t, n, meet.Publisher, "topic")
+	r := next(t, "found", h.found)
+	stop(t, p)
+	for r.Send(1, make([]byte, 3000)) == nil {
+	}
+	for r.Send(1, nil) == nil {
+	}
+	for range 4 {
+		add(t, n, meet.Publisher, "topic")
+	}
+	next(t, "lost", h.lost)
+	if list := n.Troubles(); len(list) != 1 || !errors.Is(list[0].Err, meet.ErrQuota) {
+		t.Errorf("troubles: %v", list)
+	}
+}
