@@ -119,3 +119,36 @@ func addressOf(b []byte) uintptr { return uintptr(unsafe.Pointer(unsafe.SliceDat
 // Close. Another process has the same bytes at another address: never store one
 // in shared memory.
 func (m *Mapping) Addr() uintptr { return addressOf(m.Bytes()) }
+
+// CheckType returns an error that matches [ErrType] if T cannot be viewed in shared
+// memory; see [At].
+func CheckType[T any]() error { return checkType(reflect.TypeFor[T]()) }
+
+// ViewBytes returns the bytes as a T, in place: they must be as many, and be aligned
+// for it. What [At] says of types and of loads and stores goes for it too.
+func ViewBytes[T any](b []byte) (*T, error) {
+	t := reflect.TypeFor[T]()
+	fail := func(err error) (*T, error) {
+		return nil, &Error{"view", fmt.Sprintf("%d bytes", len(b)), err, "give it the bytes of one value"}
+	}
+	if err := checkType(t); err != nil {
+		return fail(err)
+	}
+	if len(b) != int(t.Size()) {
+		return fail(fmt.Errorf("%w: %v has %d bytes", ErrRange, t, t.Size()))
+	}
+	p := unsafe.Pointer(unsafe.SliceData(b))
+	if align := uintptr(t.Align()); uintptr(p)%align != 0 {
+		return fail(fmt.Errorf("%w: %v at address %#x", ErrAlignment, t, uintptr(p)))
+	}
+	return (*T)(p), nil
+}
+
+// BytesOf returns the bytes of a value, in place. Those between its fields are
+// among them, whatever they are.
+func BytesOf[T any](v *T) ([]byte, error) {
+	if err := CheckType[T](); err != nil {
+		return nil, &Error{"view", fmt.Sprintf("%T", *v), err, "use integers, floats, arrays and structs of them; a byte instead of a bool; an offset instead of a pointer"}
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)), nil
+}

@@ -467,6 +467,20 @@ func (s *Segment) noFile() error {
 	return errors.New("it was received")
 }
 
+// CloseFile closes the segment's descriptor and leaves the mapping as it is: it
+// cannot be sent any more. A process that has many segments can run out of
+// descriptors. Closing it again does nothing.
+func (s *Segment) CloseFile() error {
+	s.mu.Lock()
+	file := s.file
+	s.file = nil
+	s.mu.Unlock()
+	if file == nil {
+		return nil
+	}
+	return file.Close()
+}
+
 // AtClose has Close call fn, before the memory is unmapped: for what is built on
 // a segment and must end with it. If the segment is closed already it returns
 // false and does nothing.

@@ -38,7 +38,8 @@ var (
 // called at once.
 type Region struct {
 	bytes   []byte
-	guard   *sys.BusGuard // nil on the heap
+	mapped  bool          // not on the heap
+	guard   *sys.BusGuard // of what can be cut short; else nil
 	broken  atomic.Uint32 // not 0: Err has something to say
 	retired atomic.Bool
 }
@@ -55,7 +56,7 @@ func Map(fd, size int) (*Region, error) {
 }
 
 func mapped(b []byte) (*Region, error) {
-	r := &Region{bytes: b}
+	r := &Region{bytes: b, mapped: true}
 	err := sys.Madvise(b, sys.MadvDontFork)
 	if err == nil {
 		r.guard, err = sys.NewBusGuard(b, &r.broken)
@@ -66,6 +67,11 @@ func mapped(b []byte) (*Region, error) {
 	}
 	return r, nil
 }
+
+// Of returns the region of bytes that are mapped already, of whole pages that
+// nobody can take away: those of a sealed memfd. They must stay mapped as long as
+// the region is used, whether it was retired or not.
+func Of(b []byte) *Region { return &Region{bytes: b, mapped: true} }
 
 // Len returns the region's size in bytes.
 func (r *Region) Len() int { return len(r.bytes) }
@@ -121,11 +127,13 @@ func (r *Region) Retire() error {
 	// SYNC POINT retired: pairs with the load in Err. Whoever's store ends in the
 	// zeros below sees this afterwards.
 	r.broken.Store(1)
-	if r.guard == nil {
+	if !r.mapped {
 		return nil
 	}
 	err := sys.ZeroOver(r.bytes)
-	r.guard.Release()
+	if r.guard != nil {
+		r.guard.Release()
+	}
 	if err != nil {
 		return fmt.Errorf("cut off %d mapped bytes: %w", len(r.bytes), err)
 	}

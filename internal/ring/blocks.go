@@ -186,8 +186,8 @@ func HoldLimit(arenaLimit int) int { return arenaLimit / holdsShare }
 
 // grow makes the arena larger, so that it has room for n bytes more.
 func (w *Writer) grow(n int) error {
-	if len(w.arena.chunks) == chunksMax {
-		return fmt.Errorf("it has %d chunks, as many as it can", chunksMax)
+	if len(w.arena.chunks) == ChunksMax {
+		return fmt.Errorf("it has %d chunks, as many as it can", ChunksMax)
 	}
 	// Twice as much as before, and room for some messages of that size.
 	size := ceiling(max(w.arena.bytes, 4*n))

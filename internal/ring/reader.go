@@ -13,6 +13,7 @@ import (
 // Reader is the side that receives: one reader of one writer.
 type Reader struct {
 	slots
+	region  *region.Region // which must stay reachable
 	entry   *Entry
 	tail    *word.Uint64
 	resume  *word.Uint64
@@ -57,6 +58,7 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 	arena := r.Bytes(at+c.Slots*c.SlotBytes, c.ArenaBytes)
 	rd := &Reader{
 		slots:    newSlots(r.Bytes(at, c.Slots*c.SlotBytes), c.Slots, c.SlotBytes),
+		region:   r,
 		entry:    e,
 		tail:     r.Uint64(layout.TopicTailAt),
 		resume:   r.Uint64(layout.TopicResumeAt),

@@ -105,7 +105,8 @@ const (
 	SlotsLeast, SlotsMost         = 2, 1 << 20
 	SlotBytesLeast, SlotBytesMost = 64, 4096
 	ArenaLeast                    = 4096
-	chunksMax                     = 64
+	// ChunksMax is how many pieces an arena can have.
+	ChunksMax = 64
 )
 
 // Bytes returns how much memory a ring needs.
@@ -173,6 +174,7 @@ const (
 
 // Entry is where a reader says what it does: in memory of its process.
 type Entry struct {
+	region                                        *region.Region // which must stay reachable
 	cursor, received, lost, sleeps, reading, held *word.Uint64
 	holds                                         [layout.ReaderHoldsCount]*word.Uint64
 }
@@ -183,6 +185,7 @@ func EntryAt(r *region.Region, at int) (*Entry, error) {
 		return nil, fmt.Errorf("%w: a reader's entry at %d of %d bytes", ErrCorrupt, at, r.Len())
 	}
 	e := &Entry{
+		region:   r,
 		cursor:   r.Uint64(at + layout.ReaderCursorAt),
 		received: r.Uint64(at + layout.ReaderReceivedAt),
 		lost:     r.Uint64(at + layout.ReaderLostAt),
@@ -204,12 +207,4 @@ func (e *Entry) Clear() {
 	for _, w := range e.holds {
 		w.Store(0)
 	}
-}
-
-// Counts are what an entry tells tools.
-type Counts struct {
-	Cursor         uint64
-	Received, Lost uint64
-	Sleeps         bool
-	Holds          int
 }

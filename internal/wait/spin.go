@@ -59,6 +59,23 @@ func (s *Spinner) Spin(w *word.Uint32, seen uint32) bool {
 	return false
 }
 
+// SpinAny is [Spinner.Spin] on several words: it returns true when one of them is
+// no longer what was seen.
+func (s *Spinner) SpinAny(on []On) bool {
+	if len(on) == 1 {
+		return s.Spin(on[0].Word, on[0].Seen)
+	}
+	if explored || !s.worthIt() {
+		return false
+	}
+	if spinWhile(func() bool { return slices.ContainsFunc(on, On.changed) }) {
+		s.misses.Store(0)
+		return true
+	}
+	s.misses.Add(1)
+	return false
+}
+
 // worthIt says whether to spin this time. Several goroutines may disturb each
 // other's counts here, which does not matter.
 func (s *Spinner) worthIt() bool {
@@ -77,6 +94,11 @@ func (s *Spinner) worthIt() bool {
 // spin looks at the word until it changes or the budget is used up, and says
 // whether it has changed.
 func spin(w *word.Uint32, seen uint32) bool {
+	return spinWhile(func() bool { return w.Load() != seen })
+}
+
+// spinWhile looks until changed returns true, or the budget is used up.
+func spinWhile(changed func() bool) bool {
 	budget := spinBudget()
 	if budget == 0 {
 		return false
@@ -89,7 +111,7 @@ func spin(w *word.Uint32, seen uint32) bool {
 	for end := time.Now().Add(budget); ; {
 		for range looksPerClock {
 			pause(pausesPerLook)
-			if w.Load() != seen {
+			if changed() {
 				return true
 			}
 		}

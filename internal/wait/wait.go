@@ -132,3 +132,15 @@ func ParkShared(w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
 	backstop.start()
 	return shared.park(context.Background(), w, seen, bell, rung)
 }
+
+// Wait sleeps until the bell has been rung since rung was read from it, or the
+// context ends.
+func (b *Bell) Wait(ctx context.Context, rung uint32) error {
+	var never word.Uint32
+	for b.Rung() == rung {
+		if err := Park(ctx, &never, 0, b, rung); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+// Package memlane is where programs of one machine meet to exchange messages
+// through memory that they share (layer L5).
+//
+// A [Domain] is a folder. Who opens it takes part; the packages on top of it say in
+// what: pubsub is topics that are published and subscribed to.
+//
+//	domain, err := memlane.Open("shop", nil)
+//	orders, err := pubsub.Publish(domain, "orders", nil)
+//
+// There is no daemon. The folder has a socket of each participant, over which the
+// two sides of a topic exchange descriptors of memory when they meet; messages do
+// not pass through it.
+package memlane
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/ring"
+	"github.com/memlane/memlane/segment"
+)
+
+// ErrName: a name that a domain or a topic cannot have.
+var ErrName = fmt.Errorf("invalid name: %w", fs.ErrInvalid)
+
+// Config is what can be set of a domain. A nil *Config has the defaults.
+type Config struct {
+	// Folder is the folder in which the domain's own folder is; empty:
+	// segment.DefaultFolder, that is $MEMLANE_DIR, or one in /dev/shm that is private
+	// to the user.
+	Folder string
+
+	// Owners are the users besides this process's own whose processes may take
+	// part with it.
+	Owners []int
+}
+
+// Domain is this process's part in a domain. All methods may be called at once.
+type Domain struct {
+	name    string
+	folder  string
+	node    *meet.Node
+	control ring.Control
+
+	mu     sync.Mutex
+	closed bool
+	users  map[io.Closer]bool // what is closed with it
+}
+
+// Open takes part in the domain of that name, of 1 to 100 bytes without '/', which
+// begins to exist with its first participant. A process may open it more than once,
+// as several participants.
+func Open(name string, c *Config) (*Domain, error) {
+	if c == nil {
+		c = &Config{}
+	}
+	folder, err := DomainFolder(name, c)
+	if err != nil {
+		return nil, fmt.Errorf("memlane: open domain %q: %w", name, err)
+	}
+	node, err := meet.Open(folder, &meet.Config{Owners: c.Owners})
+	if err != nil {
+		return nil, fmt.Errorf("memlane: open domain %q: %w", name, err)
+	}
+	return &Domain{name: name, folder: folder, node: node, users: map[io.Closer]bool{}}, nil
+}
+
+// DomainFolder returns the folder of the domain of that name, whether it exists or
+// not. Errors match [ErrName], and those of segment.DefaultFolder.
+func DomainFolder(name string, c *Config) (string, error) {
+	if name == "" || len(name) > 100 || name[0] == '.' || strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("%w: a domain's name has 1 to 100 bytes, does not begin with a dot, and has no slash and no control character in it", ErrName)
+	}
+	folder := ""
+	if c != nil {
+		folder = c.Folder
+	}
+	if folder == "" {
+		var err error
+		if folder, err = segment.DefaultFolder(); err != nil {
+			return "", err
+		}
+	}
+	return filepath.Join(folder, name+".domain"), nil
+}
+
+// Name returns the domain's name.
+func (d *Domain) Name() string { return d.name }
+
+// Folder returns the domain's folder. Share it into a container, as a volume, and
+// what runs there can take part.
+func (d *Domain) Folder() string { return d.folder }
+
+// Node is for the packages of this module that are built on a domain.
+func (d *Domain) Node() *meet.Node { return d.node }
+
+// Control is for the packages of this module that are built on a domain.
+func (d *Domain) Control() *ring.Control { return &d.control }
+
+// Own has Close close what is built on the domain, before it closes itself; with
+// Disown it is forgotten. It is for the packages of this module.
+func (d *Domain) Own(user io.Closer) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return fmt.Errorf("memlane: domain %q: %w", d.name, fs.ErrClosed)
+	}
+	d.users[user] = true
+	return nil
+}
+
+// Disown takes back an Own.
+func (d *Domain) Disown(user io.Closer) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.users, user)
+}
+
+// Close closes everything that was opened on the domain, and leaves it. Calls in
+// flight end with an error. Closing it again does nothing.
+func (d *Domain) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	users := d.users
+	d.users = nil
+	d.mu.Unlock()
+	var errs []error
+	for user := range users {
+		errs = append(errs, user.Close())
+	}
+	errs = append(errs, d.node.Close())
+	d.control.Close()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,61 @@
+package ring_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/memlane/memlane/internal/ring"
+)
+
+// One way between two threads of one process; "memlane bench" measures processes.
+func BenchmarkOneWay(b *testing.B) {
+	for _, c := range []struct {
+		name        string
+		size, batch int
+		policy      ring.Policy
+	}{
+		{"48 B", 48, 1, ring.Block}, {"48 B drop", 48, 1, ring.DropOldest}, {"64 B", 64, 1, ring.Block},
+		{"64 B by 16", 64, 16, ring.Block}, {"64 B by 64", 64, 64, ring.Block}, {"1 KiB", 1024, 1, ring.Block},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			tp := newTopic(b, ring.Config{Slots: 1024, SlotBytes: 64, ArenaBytes: 128 << 10, ArenaLimit: 1 << 28, Policy: c.policy})
+			r := tp.join(0, true)
+			done := make(chan uint64)
+			go func() {
+				buf := make([]byte, 0, 4096)
+				var sum, n uint64
+				for n < uint64(b.N) {
+					m, sequence, err := r.Next(buf)
+					if err != nil {
+						if _, ok := err.(*ring.LaggedError); err != ring.ErrEmpty && !ok {
+							panic(err)
+						}
+						continue
+					}
+					for _, x := range m {
+						sum += uint64(x)
+					}
+					n = sequence + 1
+				}
+				done <- sum
+			}()
+			m := make([]byte, c.size)
+			batch := make([][]byte, c.batch)
+			for i := range batch {
+				batch[i] = m
+			}
+			b.ResetTimer()
+			for i := 0; i < b.N; i += c.batch {
+				m[0] = byte(i)
+				if err := tp.w.PublishBatch(context.Background(), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-done
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")
+		})
+	}
+}
+
+var _ = fmt.Sprint

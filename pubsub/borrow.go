@@ -1,0 +1,105 @@
+package pubsub
+
+import (
+	"context"
+	"sync"
+)
+
+// Borrowed is a message that is read in place: the publisher does not reuse the
+// memory before it is released.
+//
+// It is somebody else's memory: a publisher that is broken or hostile can change it
+// while it is being read. Copy what is checked before it is used, or receive copies.
+type Borrowed struct {
+	Message
+	src    *source
+	hold   int
+	spares *spares
+}
+
+// Release gives the memory back: Data must not be touched any more. Any goroutine
+// may call it. Releasing again does nothing.
+func (b *Borrowed) Release() {
+	switch {
+	case b.src == nil:
+		return
+	case b.hold < 0:
+		b.spares.put(b.Data)
+	default:
+		b.src.reader.Release(b.hold)
+	}
+	*b = Borrowed{}
+}
+
+// Borrow is [Subscriber.Receive] that does not copy messages which are in the
+// publisher's arena; small ones it copies. Data is good until Release, or until the
+// subscriber is closed, whatever else is received meanwhile. At most 64 messages of
+// a publisher can be borrowed at once, and an eighth of its arena; beyond that the
+// error matches [ErrTooManyHolds], and the message is still the next one.
+func (s *Subscriber) Borrow(ctx context.Context) (Borrowed, error) {
+	for {
+		b, err := s.tryBorrow()
+		if err != ErrEmpty {
+			return b, err
+		}
+		if err := s.wait(ctx); err != nil {
+			return Borrowed{}, s.explain(err)
+		}
+	}
+}
+
+// TryBorrow is [Subscriber.Borrow] that returns [ErrEmpty], exactly that value, if
+// there is no message.
+func (s *Subscriber) TryBorrow() (Borrowed, error) { return s.tryBorrow() }
+
+func (s *Subscriber) tryBorrow() (Borrowed, error) {
+	buffer := s.spares.get()
+	sources := *s.sources.Load()
+	for range sources {
+		if s.turn >= len(sources) {
+			s.turn = 0
+		}
+		src := sources[s.turn]
+		data, hold, sequence, err := src.reader.Borrow(buffer)
+		s.turn++
+		s.streak = 0
+		if err == nil {
+			if hold >= 0 {
+				s.spares.put(buffer)
+			}
+			return Borrowed{Message{data, src.id, sequence}, src, hold, &s.spares}, nil
+		}
+		if err = s.ended(src, err); err != nil {
+			s.spares.put(buffer)
+			return Borrowed{}, err
+		}
+	}
+	s.spares.put(buffer)
+	if s.closed.Load() {
+		return Borrowed{}, s.explain(ErrClosed)
+	}
+	return Borrowed{}, ErrEmpty
+}
+
+// spares are buffers for small messages that are borrowed.
+type spares struct {
+	mu   sync.Mutex
+	free [][]byte
+}
+
+func (s *spares) get() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		b := s.free[n-1]
+		s.free = s.free[:n-1]
+		return b
+	}
+	return make([]byte, 0, 64)
+}
+
+func (s *spares) put(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, b[:0])
+}

@@ -1,0 +1,121 @@
+package pubsub_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/pubsub"
+)
+
+// here opens a domain of the examples' own; programs give nil instead of a Config.
+func here() (*memlane.Domain, func()) {
+	folder, err := os.MkdirTemp("", "memlane")
+	if err != nil {
+		log.Fatal(err)
+	}
+	d, err := memlane.Open("example", &memlane.Config{Folder: folder})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return d, func() {
+		d.Close()
+		os.RemoveAll(folder)
+	}
+}
+
+// Usually the two sides are two processes.
+func Example() {
+	domain, done := here()
+	defer done()
+	ctx := context.Background()
+
+	orders, err := pubsub.Subscribe(domain, "orders", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	shop, err := pubsub.Publish(domain, "orders", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, what := range []string{"espresso", "cappuccino"} {
+		if err := shop.Publish(ctx, []byte(what)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for range 2 {
+		m, err := orders.Receive(ctx)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(m.Sequence, string(m.Data))
+	}
+	// Output:
+	// 0 espresso
+	// 1 cappuccino
+}
+
+// Position is what a typed topic has: numbers and arrays, no pointers.
+type Position struct {
+	Vehicle             uint32
+	Latitude, Longitude float64
+}
+
+func ExamplePublishOf() {
+	domain, done := here()
+	defer done()
+	ctx := context.Background()
+
+	positions, err := pubsub.SubscribeOf[Position](domain, "positions", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	vehicle, err := pubsub.PublishOf[Position](domain, "positions", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := vehicle.Publish(ctx, &Position{17, 52.5, 13.4}); err != nil {
+		log.Fatal(err)
+	}
+	p, err := positions.Receive(ctx)
+	fmt.Println(p, err)
+
+	_, err = pubsub.PublishOf[struct{ On bool }](domain, "switches", nil)
+	fmt.Println(err)
+	// Output:
+	// {17 52.5 13.4} <nil>
+	// pubsub: publish "switches": type cannot be viewed in mapped memory: struct { On bool }: field .On: bool has invalid bit patterns (use integers, floats, arrays and structs of them; a byte instead of a bool)
+}
+
+// Large messages are written once and read in place.
+func ExamplePublisher_Loan() {
+	domain, done := here()
+	defer done()
+	ctx := context.Background()
+
+	frames, err := pubsub.Subscribe(domain, "frames", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	camera, err := pubsub.Publish(domain, "frames", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	frame, err := camera.Loan(ctx, 1<<20)
+	if err != nil {
+		log.Fatal(err)
+	}
+	copy(frame.Bytes(), "a picture")
+	if err := frame.Publish(ctx, 1<<20); err != nil {
+		log.Fatal(err)
+	}
+	m, err := frames.Borrow(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(m.Data), string(m.Data[:9]))
+	m.Release()
+	// Output: 1048576 a picture
+}

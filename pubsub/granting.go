@@ -1,0 +1,135 @@
+package pubsub
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/memory"
+	"github.com/memlane/memlane/internal/ring"
+)
+
+// How subscribers come to a publisher, and go. The calls come from package meet, of
+// several peers at once, beside the publishing goroutine.
+
+// Found is of [meet.Handler]: the subscriber speaks first.
+func (p *Publisher) Found(*meet.Remote) {}
+
+// Message is of [meet.Handler].
+func (p *Publisher) Message(r *meet.Remote, m *meet.Message) {
+	if r.Role() != meet.Subscriber {
+		return
+	}
+	if err := p.grant(r, m); err != nil {
+		p.domain.Node().Drop(r, err)
+	}
+}
+
+// grant lets a subscriber join. An error means that it has said nonsense.
+func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
+	if m.Type != typeLink || len(m.Files) != 1 {
+		return fmt.Errorf("%w: message %d with %d files to a publisher", ErrProtocol, m.Type, len(m.Files))
+	}
+	l, err := decodeLink(m.Body)
+	if err != nil {
+		return err
+	}
+	its, err := decodeSettings(r.Settings())
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	known := p.peers[r] != nil
+	p.mu.Unlock()
+	if known {
+		return fmt.Errorf("%w: a second link", ErrProtocol)
+	}
+	if p.schema != "" && its.schema != "" && p.schema != its.schema {
+		return r.Send(typeRefused, []byte(fmt.Sprintf("the publisher's schema is %.400q, the subscriber's %.400q", p.schema, its.schema)))
+	}
+	mem, entry, err := ring.OpenEntry(m.Files[0], int(l.at))
+	if err != nil {
+		return err
+	}
+	joined := &peer{remote: r, memory: mem}
+	joined.member, err = p.writer.Join(entry, l.history, l.flags&flagPeeks == 0, func(member *ring.Member, s ring.Start) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		joined.member = member
+		if err := r.Send(typeLinked, linked{s, uint64(p.limit)}.encode(), p.memory.File()); err != nil {
+			return err
+		}
+		for i, c := range p.chunks {
+			if err := r.Send(typeChunk, chunk{uint32(i + 1)}.encode(), c.File()); err != nil {
+				return err
+			}
+		}
+		p.peers[r] = joined
+		p.notify()
+		return nil
+	})
+	if err != nil {
+		mem.Close()
+	}
+	return err
+}
+
+// Lost is of [meet.Handler].
+func (p *Publisher) Lost(r *meet.Remote) {
+	p.mu.Lock()
+	gone := p.peers[r]
+	delete(p.peers, r)
+	if gone != nil {
+		if p.pending != nil {
+			delete(p.pending.told, r)
+		}
+		p.notify()
+	}
+	p.mu.Unlock()
+	if gone != nil {
+		p.writer.Leave(gone.member)
+		gone.memory.Close()
+	}
+}
+
+// Evict is of [ring.Owner].
+func (p *Publisher) Evict(m *ring.Member, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for r, other := range p.peers {
+		if other.member == m {
+			p.domain.Node().Drop(r, err)
+		}
+	}
+}
+
+// Grow is of [ring.Owner]: nobody joins meanwhile.
+func (p *Publisher) Grow(index, bytes int) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, ErrClosed
+	}
+	if p.pending == nil {
+		m, err := memory.Create("memlane arena", bytes)
+		if err != nil {
+			return nil, err
+		}
+		p.pending = &pending{m, map[*meet.Remote]bool{}}
+	}
+	// Everybody gets it before a message names it: whoever joins from now on gets
+	// it after the others. A peer whose socket is full gets it the next time.
+	for r := range p.peers {
+		if p.pending.told[r] {
+			continue
+		}
+		if err := r.Send(typeChunk, chunk{uint32(index)}.encode(), p.pending.memory.File()); err != nil && !errors.Is(err, meet.ErrGone) {
+			return nil, fmt.Errorf("announce it: %w", err)
+		}
+		p.pending.told[r] = true
+	}
+	m := p.pending.memory
+	p.pending = nil
+	p.chunks = append(p.chunks, m)
+	return m.Region().Bytes(0, m.Region().Len()), nil
+}

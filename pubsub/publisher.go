@@ -1,0 +1,300 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/memory"
+	"github.com/memlane/memlane/internal/ring"
+)
+
+// PublisherConfig is what can be set of a publisher. A nil *PublisherConfig, or 0,
+// has the defaults.
+type PublisherConfig struct {
+	// Policy is what happens when a subscriber is a whole ring behind; by default
+	// the oldest messages are dropped, for it alone.
+	Policy Policy
+
+	// Slots is how many messages the ring has, or batches; 1024. SlotBytes is the size
+	// of each slot; 64. Messages of up to SlotBytes - 16 bytes are in their slot,
+	// and travel with it; larger ones are in the arena. Both are rounded up to powers
+	// of two.
+	Slots, SlotBytes int
+
+	// ArenaBytes is how large the arena is at first; 128 KiB. ArenaLimit is what it
+	// grows to if that is needed; 256 MiB. The largest message has half of it.
+	// ArenaBytes is rounded up to a power of two.
+	ArenaBytes, ArenaLimit int
+
+	// Schema says what the messages are, in any way that publishers and subscribers
+	// agree on, of at most 1000 bytes. One that has another is refused, if neither
+	// is empty.
+	Schema string
+}
+
+func (c *PublisherConfig) ring() ring.Config {
+	or := func(n, usual, least int) int {
+		if n == 0 {
+			n = usual
+		}
+		return powerOfTwo(max(n, least))
+	}
+	r := ring.Config{
+		Slots:      or(c.Slots, 1024, ring.SlotsLeast),
+		SlotBytes:  or(c.SlotBytes, 64, ring.SlotBytesLeast),
+		ArenaBytes: or(c.ArenaBytes, 128<<10, ring.ArenaLeast),
+		ArenaLimit: c.ArenaLimit,
+		Policy:     ring.Policy(c.Policy),
+	}
+	if r.ArenaLimit == 0 {
+		r.ArenaLimit = max(256<<20, 4*r.ArenaBytes)
+	}
+	if r.Policy == 0 {
+		r.Policy = ring.DropOldest
+	}
+	return r
+}
+
+func powerOfTwo(n int) int {
+	p := 1
+	for p < n && p > 0 {
+		p *= 2
+	}
+	return p
+}
+
+// Publisher publishes the messages of a topic. It is for one goroutine at a time;
+// [Publisher.Locked] is for several. Close may be called at any time.
+type Publisher struct {
+	domain *memlane.Domain
+	topic  string
+	schema string
+	port   *meet.Port
+	memory *memory.Memory
+	writer *ring.Writer
+	limit  int // of the arena
+
+	mu      sync.Mutex // taken after the writer's
+	closed  bool
+	chunks  []*memory.Memory // further ones of the arena; index i+1
+	pending *pending         // one that not all know of yet
+	peers   map[*meet.Remote]*peer
+	changed chan struct{} // closed when somebody joins or leaves
+}
+
+// peer is a subscriber.
+type peer struct {
+	remote *meet.Remote
+	member *ring.Member
+	memory *memory.Memory // of its control segment
+}
+
+// pending is a chunk of the arena that was made, and is being announced.
+type pending struct {
+	memory *memory.Memory
+	told   map[*meet.Remote]bool
+}
+
+// Publish begins to publish a topic, whose name has 1 to 200 bytes of UTF-8 without
+// control characters. There may be several publishers of a topic: the messages of
+// each are in order.
+//
+// When it returns, all subscribers that were there have been told, but for those
+// that did not answer within 100 ms; see [Publisher.WaitSubscribers].
+func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, error) {
+	if c == nil {
+		c = &PublisherConfig{}
+	}
+	fail := func(err error, fix string) (*Publisher, error) {
+		return nil, &Error{"publish", topic, err, fix}
+	}
+	rc := c.ring()
+	if err := rc.Check(); err != nil {
+		return fail(fmt.Errorf("%w: %w", os.ErrInvalid, err), "see PublisherConfig")
+	}
+	if len(c.Schema) > maxSchema {
+		return fail(fmt.Errorf("%w: a schema of %d bytes", os.ErrInvalid, len(c.Schema)), fmt.Sprintf("use at most %d, or a hash of it", maxSchema))
+	}
+	m, err := memory.Create("memlane topic", rc.Bytes())
+	if err != nil {
+		return fail(err, "")
+	}
+	p := &Publisher{domain: d, topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit,
+		peers: map[*meet.Remote]*peer{}, changed: make(chan struct{})}
+	if p.writer, err = ring.NewWriter(m.Region(), &rc, p); err != nil {
+		m.Close()
+		return fail(err, "")
+	}
+	p.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Publisher, Handler: p,
+		Settings: settings{rc.Policy, c.Schema}.encode()}
+	if err = d.Own(p); err == nil {
+		err = d.Node().Add(p.port)
+	}
+	if err != nil {
+		p.domain.Disown(p)
+		m.Close()
+		return fail(err, "")
+	}
+	return p, nil
+}
+
+// Topic returns the topic's name.
+func (p *Publisher) Topic() string { return p.topic }
+
+// Publish publishes a copy of the message. Under [Block] it waits for a subscriber
+// that is a whole ring behind, until the context ends; otherwise it never waits.
+//
+// After an error the message was not published; only with one that matches
+// [ErrClosed] it may have been. Errors match [ErrTooLarge], [ErrArenaFull], ErrClosed,
+// and the context's cause.
+func (p *Publisher) Publish(ctx context.Context, message []byte) error {
+	return p.explain(p.writer.Publish(ctx, message))
+}
+
+// TryPublish is [Publisher.Publish] that does not wait, and returns an error that
+// matches [ErrFull] instead.
+func (p *Publisher) TryPublish(message []byte) error {
+	return p.explain(p.writer.TryPublish(message))
+}
+
+// PublishBatch publishes copies of several messages at once: every subscriber gets
+// all of them, one after the other, or none. It is much faster than one by one.
+func (p *Publisher) PublishBatch(ctx context.Context, messages [][]byte) error {
+	return p.explain(p.writer.PublishBatch(ctx, messages))
+}
+
+// TryPublishBatch is [Publisher.PublishBatch] that does not wait.
+func (p *Publisher) TryPublishBatch(messages [][]byte) error {
+	return p.explain(p.writer.TryPublishBatch(messages))
+}
+
+// explain gives an error its operation and object. Nil stays nil, at no cost.
+func (p *Publisher) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return p.explained(err)
+}
+
+func (p *Publisher) explained(err error) error {
+	fix := ""
+	switch {
+	case errors.Is(err, ErrTooLarge):
+		fix = "make PublisherConfig.ArenaLimit larger, or the message smaller"
+	case errors.Is(err, ErrArenaFull):
+		fix = "publish or return loans; have subscribers release what they borrow; make PublisherConfig.ArenaLimit larger"
+	case errors.Is(err, ErrFull):
+		fix = "try again later, or wait with Publish"
+	}
+	return &Error{"publish", p.topic, err, fix}
+}
+
+// Loan is memory that subscribers will read in place.
+type Loan struct {
+	p    *Publisher
+	loan ring.Loan
+}
+
+// Loan takes n bytes of the arena, to be filled in and published without a copy.
+// They are not cleared. There can be several loans; each is published or returned,
+// by the publisher's goroutine.
+func (p *Publisher) Loan(ctx context.Context, n int) (Loan, error) {
+	l, err := p.writer.Loan(ctx, n)
+	return Loan{p, l}, p.explain(err)
+}
+
+// Bytes returns the memory, until the loan is published or returned, or its
+// publisher closed.
+func (l *Loan) Bytes() []byte { return l.loan.Bytes() }
+
+// Publish publishes the first n bytes. It waits as [Publisher.Publish] does. After an
+// error other than [ErrClosed] the loan can still be published, or returned.
+func (l *Loan) Publish(ctx context.Context, n int) error {
+	if l.p == nil || n < 0 || n > len(l.loan.Bytes()) {
+		return &Error{"publish", "a loan", fmt.Errorf("%w: %d of %d bytes", os.ErrInvalid, n, len(l.loan.Bytes())), "publish a loan once, and no more than it has"}
+	}
+	err := l.p.explain(l.p.writer.PublishLoan(ctx, l.loan, n))
+	if err == nil {
+		*l = Loan{}
+	}
+	return err
+}
+
+// Return gives the memory back, unpublished. Returning a loan that was published
+// does nothing.
+func (l *Loan) Return() {
+	if l.p != nil {
+		l.p.writer.Return(l.loan)
+		*l = Loan{}
+	}
+}
+
+// Subscribers returns how many there are.
+func (p *Publisher) Subscribers() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.peers)
+}
+
+// WaitSubscribers waits until there are at least n subscribers: what is published
+// then, they get.
+func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
+	for {
+		p.mu.Lock()
+		have, changed, closed := len(p.peers), p.changed, p.closed
+		p.mu.Unlock()
+		switch {
+		case closed:
+			return &Error{"wait for subscribers of", p.topic, ErrClosed, ""}
+		case have >= n:
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return &Error{"wait for subscribers of", p.topic, context.Cause(ctx), fmt.Sprintf("%d of %d are there", have, n)}
+		}
+	}
+}
+
+// notify lets WaitSubscribers look again. The caller holds mu.
+func (p *Publisher) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Close ends the publisher. Subscribers get what was published before. A call in
+// flight ends with an error that matches [ErrClosed]; loans must not be touched any
+// more. Closing it again does nothing.
+func (p *Publisher) Close() error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil
+	}
+	p.closed = true
+	p.notify()
+	p.mu.Unlock()
+	p.writer.Close()
+	err := p.domain.Node().Remove(p.port)
+	p.domain.Disown(p)
+	// Nobody of meet's calls us any more.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	errs := []error{err, p.memory.Close()}
+	for _, c := range p.chunks {
+		errs = append(errs, c.Close())
+	}
+	if p.pending != nil {
+		errs = append(errs, p.pending.memory.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &Error{"close the publisher of", p.topic, err, ""}
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+package pubsub
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/memory"
+	"github.com/memlane/memlane/internal/ring"
+)
+
+// source is a publisher that a subscriber receives from.
+type source struct {
+	remote *meet.Remote
+	id     uint64
+	place  *ring.Place
+	entry  *ring.Entry // the place's
+
+	// Once the publisher has granted it.
+	memory *memory.Memory
+	reader *ring.Reader
+
+	gone    atomic.Bool // it publishes no more
+	drained bool        // its ring was empty after that; of the receiving goroutine
+
+	chunks chunks
+}
+
+// chunks are the further ones of a publisher's arena.
+type chunks struct {
+	mu      sync.Mutex
+	memory  map[int]*memory.Memory
+	arrived chan struct{} // closed when one comes, or none will any more
+	over    bool
+}
+
+// chunkTime is how long a message waits for the chunk that it is in. It was sent
+// before the message was published, so that nothing is missing but that our
+// own goroutine reads it.
+const chunkTime = 10 * time.Second
+
+// get returns a chunk, for [ring.NewReader].
+func (c *chunks) get(i int) ([]byte, error) {
+	var patience <-chan time.Time
+	for {
+		c.mu.Lock()
+		m, over, arrived := c.memory[i], c.over, c.arrived
+		c.mu.Unlock()
+		switch {
+		case m != nil:
+			return m.Region().Bytes(0, m.Region().Len()), nil
+		case over || i >= ring.ChunksMax:
+			return nil, fmt.Errorf("%w: a message in chunk %d of the arena, which was never sent", ErrCorrupt, i)
+		}
+		if patience == nil {
+			patience = time.After(chunkTime)
+		}
+		select {
+		case <-arrived:
+		case <-patience:
+			return nil, fmt.Errorf("%w: chunk %d of the arena has not come in %v", ErrCorrupt, i, chunkTime)
+		}
+	}
+}
+
+// put adds a chunk; m nil: no more will come.
+func (c *chunks) put(i int, m *memory.Memory) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case m == nil:
+		c.over = true
+	case c.memory[i] != nil:
+		return fmt.Errorf("%w: chunk %d of the arena once more", ErrProtocol, i)
+	default:
+		c.memory[i] = m
+	}
+	close(c.arrived)
+	c.arrived = make(chan struct{})
+	return nil
+}
+
+// close ends the use of the source. The receiving goroutine may still be using it.
+func (src *source) close(d *memlane.Domain) {
+	if src.place != nil {
+		d.Control().Give(src.place)
+		src.place = nil
+	}
+	if src.memory != nil {
+		src.memory.Close()
+	}
+	src.chunks.put(0, nil)
+	src.chunks.mu.Lock()
+	defer src.chunks.mu.Unlock()
+	for _, m := range src.chunks.memory {
+		m.Close()
+	}
+}
+
+// Found is of [meet.Handler]: it asks a publisher for its messages.
+func (s *Subscriber) Found(r *meet.Remote) {
+	if r.Role() != meet.Publisher {
+		return
+	}
+	if err := s.ask(r); err != nil {
+		s.mu.Lock()
+		s.refused = append(s.refused, err)
+		s.mu.Unlock()
+		s.domain.Node().Drop(r, err)
+	}
+}
+
+func (s *Subscriber) ask(r *meet.Remote) error {
+	if _, err := decodeSettings(r.Settings()); err != nil {
+		return err
+	}
+	place, err := s.domain.Control().Take()
+	if err != nil {
+		return err
+	}
+	src := &source{remote: r, id: r.Peer().ID() ^ uint64(r.Port())<<32, place: place, entry: place.Entry,
+		chunks: chunks{memory: map[int]*memory.Memory{}, arrived: make(chan struct{})}}
+	l := link{at: uint32(place.Offset()), history: uint64(s.config.History)}
+	if s.config.Peek {
+		l.flags |= flagPeeks
+	}
+	s.mu.Lock()
+	s.known[r] = src
+	s.mu.Unlock()
+	if err := r.Send(typeLink, l.encode(), place.File()); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Message is of [meet.Handler].
+func (s *Subscriber) Message(r *meet.Remote, m *meet.Message) {
+	s.mu.Lock()
+	src := s.known[r]
+	s.mu.Unlock()
+	if src == nil {
+		return
+	}
+	if err := s.hear(src, m); err != nil {
+		s.domain.Node().Drop(r, err)
+	}
+}
+
+// hear handles what a publisher sends. An error means that it was nonsense.
+func (s *Subscriber) hear(src *source, m *meet.Message) error {
+	switch {
+	case m.Type == typeLinked && len(m.Files) == 1 && src.reader == nil:
+		l, err := decodeLinked(m.Body)
+		if err != nil {
+			return err
+		}
+		mem, err := memory.Open(m.Files[0], s.config.Quota)
+		if err != nil {
+			return err
+		}
+		reader, err := ring.NewReader(mem.Region(), src.entry, l.start, int(l.arena), src.chunks.get)
+		if err != nil {
+			mem.Close()
+			return err
+		}
+		s.mu.Lock()
+		src.memory, src.reader = mem, reader
+		s.change(append(slices.Clone(*s.sources.Load()), src))
+		s.mu.Unlock()
+		return nil
+	case m.Type == typeChunk && len(m.Files) == 1 && src.reader != nil:
+		c, err := decodeChunk(m.Body)
+		if err != nil {
+			return err
+		}
+		mem, err := memory.Open(m.Files[0], s.config.Quota)
+		if err != nil {
+			return err
+		}
+		if err = src.chunks.put(int(c.index), mem); err != nil {
+			mem.Close()
+		}
+		return err
+	case m.Type == typeRefused && src.reader == nil:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.known, src.remote)
+		s.refused = append(s.refused, fmt.Errorf("%w: %q", ErrRefused, m.Body))
+		s.change(*s.sources.Load())
+		src.close(s.domain)
+		return nil
+	}
+	return fmt.Errorf("%w: message %d with %d files to a subscriber", ErrProtocol, m.Type, len(m.Files))
+}
+
+// change has the receiving goroutine, and Subscribe, look again. The caller holds mu.
+func (s *Subscriber) change(sources []*source) {
+	s.sources.Store(&sources)
+	close(s.news)
+	s.news = make(chan struct{})
+	s.bell.Ring()
+}
+
+// Lost is of [meet.Handler].
+func (s *Subscriber) Lost(r *meet.Remote) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src := s.known[r]
+	if src == nil {
+		return
+	}
+	delete(s.known, r)
+	if src.reader == nil {
+		src.close(s.domain)
+	} else {
+		// The receiving goroutine drains it.
+		src.gone.Store(true)
+		src.chunks.put(0, nil)
+	}
+	s.change(*s.sources.Load())
+}
+
+// remove forgets a source that has nothing more. It is for the receiving goroutine.
+func (s *Subscriber) remove(src *source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := *s.sources.Load()
+	after := slices.DeleteFunc(slices.Clone(before), func(other *source) bool { return other == src })
+	if len(after) < len(before) { // Close has not been here
+		s.sources.Store(&after)
+		src.close(s.domain)
+	}
+}

@@ -1,0 +1,357 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/wait"
+)
+
+// SubscriberConfig is what can be set of a subscriber. A nil *SubscriberConfig, or
+// 0, has the defaults.
+type SubscriberConfig struct {
+	// History is how many of the messages that were published before it
+	// subscribed it gets of each publisher, if they are still in its ring: at least
+	// so many, as batches are not divided. None by default; [AllHistory] are all.
+	History int
+
+	// Peek: no publisher waits for this subscriber, whatever its policy is.
+	Peek bool
+
+	// Quota is how much memory one publisher may have it map, in bytes; 1 GiB.
+	Quota int64
+
+	// Schema is what the messages must be: see PublisherConfig.
+	Schema string
+}
+
+// AllHistory is a [SubscriberConfig] History of everything that is still there.
+const AllHistory = math.MaxInt
+
+// Message is one message.
+type Message struct {
+	// Data is the message, until the next call of the subscriber that receives.
+	Data []byte
+	// Publisher tells the publishers of a topic apart: no two have the same.
+	Publisher uint64
+	// Sequence is how many messages this publisher had published before.
+	Sequence uint64
+}
+
+// Subscriber receives the messages of a topic, of all its publishers. It is for one
+// goroutine at a time; Close may be called at any time.
+type Subscriber struct {
+	domain *memlane.Domain
+	topic  string
+	config SubscriberConfig
+	port   *meet.Port
+
+	// Of the receiving goroutine.
+	buffer  []byte
+	turn    int // which source is asked first
+	streak  int // messages in a row from it
+	spinner wait.Spinner
+	on      []wait.On
+	spares  spares
+
+	sources atomic.Pointer[[]*source] // that have been granted; changed with mu
+	closed  atomic.Bool
+	bell    wait.Bell // rung when the sources change, and by Close
+
+	mu      sync.Mutex
+	known   map[*meet.Remote]*source // all, also those that have not answered yet
+	refused []error
+	news    chan struct{} // closed when one of the above changes
+}
+
+// answerTime is how long Subscribe waits for publishers that do not answer.
+const answerTime = 100 * time.Millisecond
+
+// Subscribe begins to receive a topic.
+//
+// When it returns, everything that the publishers which are there publish from then on
+// is received, or reported as lost; but for those that have not answered within
+// 100 ms, because they are stopped: they follow when they go on. Publishers that
+// come later are received from their first message on.
+//
+// If all publishers that are there refuse, for another schema, it is an error.
+func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
+	s := &Subscriber{domain: d, topic: topic, known: map[*meet.Remote]*source{}, news: make(chan struct{})}
+	if c != nil {
+		s.config = *c
+	}
+	if s.config.Quota == 0 {
+		s.config.Quota = 1 << 30
+	}
+	fail := func(err error, fix string) (*Subscriber, error) {
+		return nil, &Error{"subscribe to", topic, err, fix}
+	}
+	if len(s.config.Schema) > maxSchema || s.config.History < 0 || s.config.Quota < 0 {
+		return fail(fmt.Errorf("%w: a schema of %d bytes, a history of %d, a quota of %d", os.ErrInvalid, len(s.config.Schema), s.config.History, s.config.Quota), "see SubscriberConfig")
+	}
+	s.sources.Store(&[]*source{})
+	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Handler: s,
+		Settings: settings{0, s.config.Schema}.encode()}
+	if err := d.Own(s); err != nil {
+		return fail(err, "")
+	}
+	err := d.Node().Add(s.port)
+	if err == nil {
+		err = s.awaitAnswers()
+	}
+	if err != nil {
+		s.Close()
+		return fail(err, "")
+	}
+	return s, nil
+}
+
+// awaitAnswers waits until all publishers that were found have granted or refused,
+// or are gone.
+func (s *Subscriber) awaitAnswers() error {
+	patience := time.NewTimer(answerTime)
+	defer patience.Stop()
+	for {
+		s.mu.Lock()
+		asked, granted := 0, 0
+		for _, src := range s.known {
+			if src.reader == nil {
+				asked++
+			} else {
+				granted++
+			}
+		}
+		refused, news := errors.Join(s.refused...), s.news
+		s.mu.Unlock()
+		switch {
+		case asked == 0 && granted == 0 && refused != nil:
+			return refused
+		case asked == 0:
+			return nil
+		}
+		select {
+		case <-news:
+		case <-patience.C:
+			return nil
+		}
+	}
+}
+
+// Topic returns the topic's name.
+func (s *Subscriber) Topic() string { return s.topic }
+
+// Publishers returns how many publishers are received from. Those that are gone are
+// counted until their last message has been received.
+func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
+
+// Receive returns the next message, and waits for it until the context ends. A
+// context that cannot end costs nothing.
+//
+// Errors match [*LaggedError], after which receiving goes on; [ErrCorrupt], after which
+// it goes on without the publisher that is to blame; [ErrClosed], and the
+// context's cause.
+func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
+	for {
+		m, err := s.poll()
+		if err != ErrEmpty {
+			return m, err
+		}
+		if err := s.wait(ctx); err != nil {
+			return Message{}, s.explain(err)
+		}
+	}
+}
+
+// TryReceive returns the next message, or [ErrEmpty], exactly that value, if there
+// is none.
+func (s *Subscriber) TryReceive() (Message, error) { return s.poll() }
+
+// ReceiveBatch calls fn with messages until there is none, or fn returns false; it
+// waits for the first one, as Receive does. It returns how many there were.
+func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (int, error) {
+	m, err := s.Receive(ctx)
+	for n := 0; ; n++ {
+		switch {
+		case n > 0 && err == ErrEmpty:
+			return n, nil
+		case err != nil:
+			return n, err
+		case !fn(m):
+			return n + 1, nil
+		}
+		m, err = s.poll()
+	}
+}
+
+// All returns the messages as they come, until the context ends, or the subscriber
+// is closed: that error is the last. A [*LaggedError] is not: the messages go on.
+func (s *Subscriber) All(ctx context.Context) iter.Seq2[Message, error] {
+	return func(yield func(Message, error) bool) {
+		for {
+			m, err := s.Receive(ctx)
+			if !yield(m, err) {
+				return
+			}
+			if err != nil && (s.closed.Load() || ctx.Err() != nil) {
+				return
+			}
+		}
+	}
+}
+
+// streakMost is how many messages of one publisher are returned before the next one
+// is asked.
+const streakMost = 16
+
+// poll returns the next message of any source.
+func (s *Subscriber) poll() (Message, error) {
+	sources := *s.sources.Load()
+	for range sources {
+		if s.turn >= len(sources) {
+			s.turn = 0
+		}
+		src := sources[s.turn]
+		data, sequence, err := src.reader.Next(s.buffer[:0])
+		if err == nil {
+			s.buffer = data
+			if s.streak++; s.streak >= streakMost {
+				s.streak = 0
+				s.turn++
+			}
+			return Message{data, src.id, sequence}, nil
+		}
+		s.turn++
+		s.streak = 0
+		if err = s.ended(src, err); err != nil {
+			return Message{}, err
+		}
+	}
+	if s.closed.Load() {
+		return Message{}, s.explain(ErrClosed)
+	}
+	return Message{}, ErrEmpty
+}
+
+// ended handles what a source has returned instead of a message: nil if there is
+// nothing to say about it.
+func (s *Subscriber) ended(src *source, err error) error {
+	switch {
+	case s.closed.Load():
+		return s.explain(ErrClosed) // and its memory was cut off
+	case err == ErrEmpty && !src.gone.Load():
+		return nil
+	case err == ErrEmpty:
+		// It can have published something between our look and its end; look once
+		// more. It writes no more.
+		if src.drained {
+			s.remove(src)
+		}
+		src.drained = true
+		s.bell.Ring() // so that nobody sleeps before the second look
+		return nil
+	}
+	if _, lagged := err.(*LaggedError); lagged || err == ErrTooManyHolds {
+		return s.explain(err)
+	}
+	s.remove(src)
+	s.domain.Node().Drop(src.remote, err)
+	return s.explain(err)
+}
+
+func (s *Subscriber) explain(err error) error {
+	fix := ""
+	switch {
+	case errors.Is(err, ErrCorrupt):
+		fix = "the publisher is broken or hostile; it is not listened to any more"
+	case errors.Is(err, ErrTooManyHolds):
+		fix = "release what was borrowed, or receive copies"
+	default:
+		if _, lagged := err.(*LaggedError); lagged {
+			fix = "receive faster, or have the publisher use more slots, or Block"
+		}
+	}
+	return &Error{"receive from", s.topic, err, fix}
+}
+
+// wait waits until there may be a message.
+func (s *Subscriber) wait(ctx context.Context) error {
+	// What is looked at after this ends the sleep.
+	rung := s.bell.Rung()
+	sources := *s.sources.Load()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	if s.spin(sources) {
+		return nil
+	}
+	s.on = s.on[:0]
+	ready := false
+	for _, src := range sources {
+		if src.gone.Load() {
+			ready = true
+			break
+		}
+		word, seen, ok := src.reader.Sleep()
+		if !ok {
+			ready = true
+			break
+		}
+		s.on = append(s.on, wait.On{Word: word, Seen: seen})
+	}
+	var err error
+	switch {
+	case ready:
+	case len(s.on) == 0:
+		// Nobody publishes yet.
+		err = s.bell.Wait(ctx, rung)
+	default:
+		err = wait.ParkAny(ctx, s.on, &s.bell, rung)
+	}
+	for _, src := range sources {
+		src.reader.Awake()
+	}
+	return err
+}
+
+// spin looks for a while, and says whether there is something.
+func (s *Subscriber) spin(sources []*source) bool {
+	if len(sources) == 0 {
+		return false
+	}
+	s.on = s.on[:0]
+	for _, src := range sources {
+		word, seen := src.reader.Stamp()
+		s.on = append(s.on, wait.On{Word: word, Seen: seen})
+	}
+	return s.spinner.SpinAny(s.on)
+}
+
+// Close ends the subscriber. A call in flight ends with an error that matches
+// [ErrClosed]; what was borrowed must not be touched any more. Closing it again
+// does nothing.
+func (s *Subscriber) Close() error {
+	if s.closed.Swap(true) {
+		return nil
+	}
+	s.bell.Ring()
+	err := s.domain.Node().Remove(s.port)
+	s.domain.Disown(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, src := range *s.sources.Load() {
+		src.close(s.domain)
+	}
+	if err != nil && !errors.Is(err, meet.ErrGone) {
+		return &Error{"close the subscriber of", s.topic, err, ""}
+	}
+	return nil
+}
