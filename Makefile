@@ -5,8 +5,8 @@
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
+# make prove-step  the same, after every machine instruction of every operation; half an hour
 # make models      every state of the locks' models, with Spin; minutes
-# make prove-step  the same, after every machine instruction of every operation; amd64, half an hour
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck

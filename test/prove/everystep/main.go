@@ -42,7 +42,7 @@ func main() {
 	rec := record{started: time.Now().UTC().Format(time.DateTime), commit: prove.Commit(), kernel: prove.Kernel()}
 	flag.IntVar(&c.every, "every", 1, "take every `n`-th instruction")
 	flag.IntVar(&c.loops, "loops", 4, "of an instruction that is executed again and again in a loop, take the first `n` times and the last; 0: all, which takes hours")
-	flag.IntVar(&c.parallel, "parallel", runtime.NumCPU(), "`number` of operations at a time")
+	flag.IntVar(&c.parallel, "parallel", 4*runtime.NumCPU(), "`number` of operations at a time; most of the time they wait")
 	flag.BoolVar(&c.kill, "kill", true, "kill victims")
 	flag.BoolVar(&c.stop, "stop", true, "stop victims, and let them go on")
 	flag.BoolVar(&c.steps, "single", false, "get to each place by single steps alone, without the processor's breakpoints: slow")
@@ -123,7 +123,7 @@ func (c *campaign) all(ctx context.Context, which *regexp.Regexp, rec *record) e
 // one tries an operation, and says what went wrong, if something did.
 func (c *campaign) one(ctx context.Context, op *operation, rec *record) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil // main says so
 	}
 	begun := time.Now()
 	t, err := c.operation(ctx, op)

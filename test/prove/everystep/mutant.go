@@ -41,6 +41,23 @@ func mutants() []*operation {
 				v.guardWord.Add(^uint64(0))
 				return nil
 			}},
+		{name: "mutant: posts twice", mutant: true,
+			judge: signalJudge{[]string{"not yet", "done"}, []int{0, 1}},
+			act: func(v *view) error {
+				if err := v.signal.Post(1); err != nil {
+					return err
+				}
+				return v.signal.Post(1)
+			}},
+		{name: "mutant: resets what it has set", mutant: true, judge: eventJudge{order: []string{"not yet", "set"}, gives: true},
+			act: func(v *view) error {
+				if err := v.manual.Set(); err != nil {
+					return err
+				}
+				return v.manual.Reset()
+			}},
+		{name: "mutant: leaves while it lives", mutant: true, stops: true, judge: mutexJudge{[]string{"free"}, 0},
+			act: func(v *view) error { return v.s.Close() }},
 		{name: "mutant: makes a name before what it names", mutant: true, stops: true,
 			before: func(a *arena) error { return nameOperations()[0].before(a) },
 			judge:  namesJudge{[]string{"not yet", "there"}},

@@ -49,9 +49,9 @@ type judge interface {
 	after(a *arena, stage string, killed bool) error
 }
 
-// operations are all.
+// operations are all, the mutants first.
 func operations() []*operation {
-	return slices.Concat(mutexOperations(), guardOperations(), signalOperations(), eventOperations(), nameOperations(), mutants())
+	return slices.Concat(mutants(), mutexOperations(), guardOperations(), signalOperations(), eventOperations(), nameOperations())
 }
 
 func operationCalled(name string) (*operation, error) {

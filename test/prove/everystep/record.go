@@ -37,10 +37,10 @@ answers that took over half a second: who should have been waked by the victim, 
 waked for, is found by the look that package wait takes at all sleepers once a second. In *mutants* the victim
 breaks a rule, and must be *caught* at one of the places at least.
 
-Victims have one processor of the Go runtime (GOMAXPROCS=1), no garbage collection and no preemption, so that
-they go the same way each time: they sleep without spinning before, which is looking at a word that they do not
-change. What a process asks once about itself (its PID, when it started) it has asked before. The segment is in use already: that the first process of all finds it zero is not among the
-operations.`
+Victims have one processor of the Go runtime (GOMAXPROCS=1), no garbage collection and no preemption, so
+that they go the same way each time: they sleep without spinning before, which is looking at a word that they
+do not change. What a process asks once about itself (its PID, when it started) it has asked before. The
+segment is in use already: that the first process of all finds it zero is not among the operations.`
 
 var columns = []prove.Column{
 	{Name: "started (UTC)", Key: true}, {Name: "commit"}, {Name: "kernel"}, {Name: "seed"}, {Name: "operation", Key: true},

@@ -100,7 +100,17 @@ func (v *Victim) RunTo(p Place) (Event, error) {
 	if err != nil {
 		return Stopped, err
 	}
-	return event, breakAt(v.pid, 0)
+	if err := breakAt(v.pid, 0); err != nil || event != Stopped {
+		return event, err
+	}
+	// The processor's breakpoint is not met again in an instruction that repeats
+	// itself.
+	for range p.Round {
+		if event, err := v.Step(); err != nil || event != Stopped {
+			return event, err
+		}
+	}
+	return Stopped, nil
 }
 
 // runToBreak lets the victim go on until it stands before the instruction for the
@@ -135,7 +145,8 @@ func (v *Victim) Trace(look func(), asleep func() error) (*Trace, error) {
 		vdso    bool
 	}
 	counts := map[instruction]int{}
-	inVDSO, visits := false, 0
+	inVDSO, visits, round := false, 0, 0
+	last := instruction{}
 	for calls := 0; ; {
 		if v.syscalls > calls {
 			calls = v.syscalls
@@ -147,11 +158,18 @@ func (v *Victim) Trace(look func(), asleep func() error) (*Trace, error) {
 			visits++
 		}
 		inVDSO = vdso
-		counts[instruction{at, vdso}]++
+		now := instruction{at, vdso}
+		if now == last {
+			round++
+		} else {
+			counts[now]++
+			round = 0
+		}
+		last = now
 		// Clocks are read once more if the kernel sets them meanwhile, which
 		// happens to those who go step by step alone.
-		if n := counts[instruction{at, vdso}]; !vdso || n <= visits {
-			t.Places = append(t.Places, Place{Syscalls: v.syscalls, Count: n, Address: at, VDSO: vdso})
+		if n := counts[now]; !vdso || n <= visits {
+			t.Places = append(t.Places, Place{Syscalls: v.syscalls, Count: n, Address: at, VDSO: vdso, Round: round})
 			look()
 		}
 		event, err := v.Step()

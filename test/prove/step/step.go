@@ -68,6 +68,7 @@ type Place struct {
 	Count    int    // since the last, the instruction is executed for the time of this number, from 1
 	Address  uint64 // of the instruction; in the vDSO, which lies elsewhere in each process, from its start
 	VDSO     bool   // the instruction is in the vDSO
+	Round    int    // of an instruction that repeats itself (REP), which single steps stop in: so many are over
 	Asleep   bool   // not at an instruction: asleep in the next system call
 }
 
@@ -76,7 +77,11 @@ func (p Place) String() string {
 	if p.Asleep {
 		return fmt.Sprintf("asleep in system call %d", p.Syscalls+1)
 	}
-	return fmt.Sprintf("%s, system calls before it: %d, time %d since", p.instruction(), p.Syscalls, p.Count)
+	text := fmt.Sprintf("%s, system calls before it: %d, time %d since", p.instruction(), p.Syscalls, p.Count)
+	if p.Round > 0 {
+		text += fmt.Sprintf(", after %d rounds", p.Round)
+	}
+	return text
 }
 
 func (p Place) instruction() string {
