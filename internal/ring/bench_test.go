@@ -2,7 +2,7 @@ package ring_test
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
 	"testing"
 
 	"github.com/memlane/memlane/internal/ring"
@@ -33,8 +33,9 @@ func BenchmarkOneWay(b *testing.B) {
 						}
 						continue
 					}
-					for _, x := range m {
-						sum += uint64(x)
+					for len(m) >= 8 {
+						sum += binary.LittleEndian.Uint64(m)
+						m = m[8:]
 					}
 					n = sequence + 1
 				}
@@ -57,5 +58,3 @@ func BenchmarkOneWay(b *testing.B) {
 		})
 	}
 }
-
-var _ = fmt.Sprint

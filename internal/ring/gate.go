@@ -174,6 +174,10 @@ func (w *Writer) until(ctx context.Context, mayWait bool, enough func(consumed u
 		case slowest == nil:
 			return ErrArenaFull // there is nobody to wait for
 		}
+		cursor := word.Low(slowest.entry.cursor)
+		if !waits && w.spinner.Spin(cursor, uint32(slowest.seen)) {
+			continue
+		}
 		if !waits {
 			waits = true
 			// SYNC POINT waiting: pairs with Reader.flush. We look at the cursors
@@ -182,7 +186,6 @@ func (w *Writer) until(ctx context.Context, mayWait bool, enough func(consumed u
 			w.blocked.Store(w.blocked.Load() + 1)
 			continue
 		}
-		cursor := word.Low(slowest.entry.cursor)
 		if err := wait.Park(ctx, cursor, uint32(slowest.seen), &w.bell, rung); err != nil {
 			w.waiting.Store(0)
 			return err

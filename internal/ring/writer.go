@@ -29,6 +29,7 @@ type Writer struct {
 	blocks  queue       // that were published, the oldest first
 	held    []published // that somebody has held since they were to be reused
 	named   []hold      // what readers hold, while blocks are looked at
+	spinner wait.Spinner
 
 	// ready is the position up to which slots may be written. Only the publishing
 	// goroutine changes it, with mu, and it looks at it without.
