@@ -6,10 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/proctest"
@@ -20,6 +18,7 @@ func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
 		"subscribe": subscribe,
 		"publish":   publish,
+		"stream":    stream,
 	})
 }
 
@@ -277,8 +276,3 @@ func TestWithinOneProcess(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-var (
-	_ = os.Args
-	_ = time.Now
-)

@@ -1,0 +1,36 @@
+package pubsub
+
+import (
+
+	"github.com/memlane/memlane/internal/ring"
+)
+
+// PublisherStats is what a publisher has done so far.
+type PublisherStats struct {
+	Published  uint64 // messages
+	Blocked    uint64 // how often it had to wait for a subscriber
+	Wakes      uint64 // how often it asked the kernel to wake subscribers
+	Evicted    uint64 // subscribers that were let go because their words made no sense
+	ArenaBytes uint64 // how large the arena has grown
+}
+
+// Stats returns what the publisher has done so far. It may be called at any time,
+// until the publisher is closed.
+func (p *Publisher) Stats() PublisherStats {
+	v, err := ring.NewView(p.memory.Region())
+	if err != nil {
+		return PublisherStats{} // it is closed
+	}
+	l := v.Look()
+	return PublisherStats{l.Sequence, l.Blocked, l.Wakes, l.Evicted, l.ArenaBytes}
+}
+
+// Changes returns a channel that is closed when a publisher next comes or goes. A
+// publisher that has gone counts as one until its last message has been received;
+// so whoever wants to know whether all have gone looks twice whether there is a
+// message, and then at Publishers.
+func (s *Subscriber) Changes() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news
+}
