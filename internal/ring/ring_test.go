@@ -265,3 +265,54 @@ func (r *reader) all(n uint64, policy ring.Policy, seed uint64) error {
 		next++
 	}
 }
+
+// A writer goes round a tiny ring as fast as it can while readers copy: what they
+// return is whole, and what they miss is counted.
+func TestOvertaken(t *testing.T) {
+	for _, c := range []ring.Config{
+		{Slots: 2, SlotBytes: 4096, ArenaBytes: 4096, ArenaLimit: 4096},
+		{Slots: 4, SlotBytes: 64, ArenaBytes: 1 << 14, ArenaLimit: 1 << 14},
+	} {
+		c.Policy = ring.DropOldest
+		tp := newTopic(t, c)
+		const n = 20_000
+		var wg sync.WaitGroup
+		for k := range 2 {
+			r := tp.join(0, true)
+			wg.Go(func() {
+				var received, lost uint64
+				for buf := []byte(nil); ; {
+					m, sequence, err := r.receive(buf)
+					var lagged *ring.LaggedError
+					if errors.As(err, &lagged) {
+						lost += lagged.Lost
+						continue
+					}
+					if err != nil {
+						t.Errorf("reader %d: %v", k, err)
+						return
+					}
+					i, err := check(m)
+					if err != nil || sequence != received+lost {
+						t.Errorf("reader %d: message %d, number %d, after %d and %d lost: %v", k, i, sequence, received, lost, err)
+						return
+					}
+					if i == 1<<60 {
+						return
+					}
+					received++
+					buf = m
+				}
+			})
+		}
+		for i := range uint64(n) {
+			if err := tp.w.Publish(context.Background(), message(i, 4000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tp.w.Publish(context.Background(), message(1<<60, 8)); err != nil {
+			t.Fatal(err)
+		}
+		wg.Wait()
+	}
+}
