@@ -1,7 +1,6 @@
 package pubsub
 
 import (
-
 	"github.com/memlane/memlane/internal/ring"
 )
 

@@ -259,7 +259,11 @@ func (s *Subscriber) ended(src *source, err error) error {
 		s.bell.Ring() // so that nobody sleeps before the second look
 		return nil
 	}
-	if _, lagged := err.(*LaggedError); lagged || err == ErrTooManyHolds {
+	if lagged, ok := err.(*LaggedError); ok {
+		lagged.Publisher = src.id
+		return s.explain(err)
+	}
+	if err == ErrTooManyHolds {
 		return s.explain(err)
 	}
 	s.remove(src)

@@ -181,7 +181,7 @@ func (r *Reader) unexpected(sequence uint64) error {
 	r.expect = sequence
 	r.lost += lost
 	word.StoreRelease(r.entry.lost, r.lost)
-	return &LaggedError{lost}
+	return &LaggedError{Lost: lost}
 }
 
 // advance goes on to the next position.

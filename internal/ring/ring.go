@@ -85,7 +85,10 @@ var (
 )
 
 // LaggedError says that messages were dropped before the reader came to them.
-type LaggedError struct{ Lost uint64 }
+type LaggedError struct {
+	Lost      uint64
+	Publisher uint64 // of which publisher's; see Message
+}
 
 func (e *LaggedError) Error() string {
 	return fmt.Sprintf("%d messages were lost: the reader is slower than the writer, which drops the oldest", e.Lost)
