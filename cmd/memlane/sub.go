@@ -1,0 +1,297 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/shmsync"
+	"github.com/spf13/cobra"
+)
+
+// historyFlag is --history.
+type historyFlag int
+
+func (h *historyFlag) Type() string { return "N|all" }
+func (h *historyFlag) String() string {
+	if *h == pubsub.AllHistory {
+		return "all"
+	}
+	return strconv.Itoa(int(*h))
+}
+
+func (h *historyFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if text == "all" {
+		n, err = pubsub.AllHistory, nil
+	}
+	if err != nil || n < 0 {
+		return errors.New("give a number of messages, or all")
+	}
+	*h = historyFlag(n)
+	return nil
+}
+
+func newSub() *cobra.Command {
+	var s sub
+	cmd := &cobra.Command{
+		Use:   "sub TOPIC…",
+		Short: "Print the messages of topics as lines",
+		Long: `Sub subscribes to topics and prints their messages, each as a line; of several
+topics each line begins with the topic and a tab. It gets what is published from
+then on, by every publisher of the domain, and follows until Ctrl-C, or until
+--count, --timeout or --until-end.
+
+A publisher may have dropped messages before they were read: that is said on
+standard error at once, with their number. Under --policy block none are, because
+the publisher waits; with --peek it does not wait for this one.
+
+What is printed is passed on whenever there is no further message at once.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s.limited = cmd.Flags().Changed("count")
+			if s.limited && s.count < 1 {
+				return usagef("--count %d: give a number of messages from 1 on", s.count)
+			}
+			s.out, s.stderr = bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), cmd.ErrOrStderr()
+			return s.run(cmd.Context(), args)
+		},
+	}
+	s.domain.add(cmd)
+	cmd.Flags().IntVar(&s.count, "count", 0, "end after so many messages")
+	cmd.Flags().BoolVar(&s.raw, "raw", false, "print messages as they are, and nothing between them")
+	cmd.Flags().BoolVar(&s.config.Peek, "peek", false, "no publisher is to wait for this")
+	cmd.Flags().Var((*historyFlag)(&s.config.History), "history", "print so many earlier messages first, of each publisher that still has them")
+	cmd.Flags().Var(&s.timeout, "timeout", "end when no message has come for so long; with --count or --until-end that is code 6")
+	cmd.Flags().BoolVar(&s.untilEnd, "until-end", false, "end when all publishers have gone, and all of their messages are printed")
+	return cmd
+}
+
+type sub struct {
+	domain   domainFlags
+	config   pubsub.SubscriberConfig
+	count    int
+	limited  bool // to count
+	raw      bool
+	timeout  patience
+	untilEnd bool
+	stderr   io.Writer
+
+	mu      sync.Mutex // guards what follows
+	out     *bufio.Writer
+	printed int
+}
+
+// errDone ends all topics: there is nothing more to print.
+var errDone = errors.New("done")
+
+// errUnread says that whoever reads what is printed has not done so.
+var errUnread = errors.New("nobody reads the output")
+
+func (s *sub) say(format string, args ...any) {
+	fmt.Fprintf(s.stderr, "memlane: "+format+"\n", args...)
+}
+
+func (s *sub) run(ctx context.Context, topics []string) error {
+	d, err := s.domain.open()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	results := make(chan error, len(topics))
+	for _, name := range topics {
+		t, err := s.subscribe(d, name, len(topics) > 1)
+		if err != nil {
+			return err
+		}
+		go func() {
+			err := t.follow(running)
+			if err != nil {
+				cancel(err) // for all
+			}
+			results <- err
+		}()
+	}
+	// Printing can take for ever, if nobody reads: that is left behind.
+	var overdue <-chan time.Time
+	for range topics {
+		select {
+		case <-results:
+			continue
+		case <-running.Done():
+			if overdue == nil {
+				overdue = time.After(2 * time.Second)
+			}
+		}
+		select {
+		case <-results:
+		case <-overdue:
+			return errors.Join(errUnread, context.Cause(running))
+		}
+	}
+	err = context.Cause(running)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if flushErr := s.out.Flush(); flushErr != nil {
+		return flushErr
+	}
+	var signaled interrupted
+	switch {
+	case err == nil, errors.Is(err, errDone):
+		return nil
+	case errors.As(err, &signaled) && !s.limited && !s.untilEnd:
+		return nil // how following ends
+	}
+	return err
+}
+
+// topic is one of those that are followed.
+type topic struct {
+	*sub
+	name   string
+	prefix []byte
+	s      *pubsub.Subscriber
+}
+
+func (s *sub) subscribe(d *memlane.Domain, name string, several bool) (*topic, error) {
+	t := &topic{sub: s, name: name}
+	if several && !s.raw {
+		t.prefix = []byte(name + "\t")
+	}
+	var err error
+	t.s, err = pubsub.Subscribe(d, name, &s.config)
+	if err == nil && t.s.Publishers() == 0 {
+		s.say("waiting for a publisher of %q", name)
+	}
+	return t, err
+}
+
+// follow prints the messages until there will be none any more, which is no error,
+// or all topics are to end.
+func (t *topic) follow(ctx context.Context) error {
+	seen := false
+	for ctx.Err() == nil {
+		changes := t.s.Changes()
+		steady, cancel := context.WithCancelCause(ctx)
+		go func() {
+			select {
+			case <-changes:
+				cancel(errChanged)
+			case <-steady.Done():
+			}
+		}()
+		err := t.followThese(steady, &seen)
+		cancel(nil)
+		if !errors.Is(err, errChanged) {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// followThese is follow while no publisher comes or goes.
+func (t *topic) followThese(ctx context.Context, seen *bool) error {
+	*seen = *seen || t.s.Publishers() > 0
+	// Once more, because only the second look is after a publisher's end.
+	if err := t.drain(ctx); err != nil {
+		return err
+	}
+	for {
+		if err := t.drain(ctx); err != nil {
+			return err
+		}
+		if *seen && t.s.Publishers() == 0 {
+			if t.untilEnd {
+				return nil
+			}
+			*seen = false
+			t.say("the last publisher of %q is gone; waiting for another", t.name)
+		}
+		if err := t.wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// drain prints what there is, and passes it on.
+func (t *topic) drain(ctx context.Context) error {
+	for ctx.Err() == nil {
+		m, err := t.s.TryReceive()
+		switch {
+		case err == pubsub.ErrEmpty:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			return t.out.Flush()
+		case err != nil:
+			err = t.report(err)
+		default:
+			err = t.print(m.Data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// wait waits for a message, and prints it.
+func (t *topic) wait(ctx context.Context) error {
+	limit, stop := t.timeout.context(ctx)
+	defer stop()
+	m, err := t.s.Receive(limit)
+	switch {
+	case err == nil:
+		return t.print(m.Data)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, shmsync.ErrBusy) && !t.limited && !t.untilEnd:
+		return errDone // --timeout
+	}
+	return t.report(err)
+}
+
+// errChanged: a publisher has come, or gone.
+var errChanged = errors.New("publishers have changed")
+
+// report says what is no message, and returns it if it is the end.
+func (t *topic) report(err error) error {
+	var lagged *pubsub.LaggedError
+	switch {
+	case errors.As(err, &lagged):
+		t.say("lost %d messages of publisher %016x of %q: too slow", lagged.Lost, lagged.Publisher, t.name)
+	case errors.Is(err, pubsub.ErrCorrupt):
+		t.say("%v", err)
+	default:
+		return err
+	}
+	return nil
+}
+
+func (t *topic) print(message []byte) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.limited && t.printed == t.count {
+		return errDone
+	}
+	t.out.Write(t.prefix)
+	_, err := t.out.Write(message)
+	if !t.raw {
+		err = t.out.WriteByte('\n')
+	}
+	if err != nil {
+		return err
+	}
+	if t.printed++; t.limited && t.printed == t.count {
+		return errDone
+	}
+	return nil
+}
