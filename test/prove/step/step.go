@@ -8,9 +8,10 @@
 // so the program's own tables name the place.
 //
 // The same run is wanted again and again, to be stopped somewhere else each time.
-// So the victim runs without garbage collection and preemption, and the one thread
-// of the Go runtime that would interfere with a thread which takes so long, its
-// system monitor, is held while the victim is traced.
+// So the victim runs with one processor of the Go runtime (GOMAXPROCS=1), without
+// garbage collection and preemption, and the one thread of the runtime that would
+// interfere with a thread which takes so long, its system monitor, is held while the
+// victim is traced.
 //
 // It is for amd64. Everywhere else [Start] answers [ErrUnsupported].
 package step

@@ -41,6 +41,8 @@ func Start(args ...string) (*Victim, error) {
 
 func (v *Victim) start(args []string) error {
 	var err error
+	// With one processor of the Go runtime no other thread does what the victim
+	// would have done, or waits for, at another moment each time.
 	v.pid, _, err = syscall.StartProcess("/proc/self/exe", append([]string{os.Args[0]}, args...), &syscall.ProcAttr{
 		Env: append(os.Environ(), victimVariable+"=1", "GODEBUG=asyncpreemptoff=1", "GOGC=off", "GOMAXPROCS=1",
 			"GORACE=atexit_sleep_ms=0"),
