@@ -66,13 +66,6 @@ func (n *Node) linkSelf() error {
 	return nil
 }
 
-// establish notes who the peer is; node.mu is held.
-func (c *conn) establish(h hello) {
-	c.peer = Peer{instance: h.id, identity: h.identity, pid: c.credentials.PID, uid: c.credentials.UID}
-	c.state = established
-	close(c.settled)
-}
-
 // attempts is how often a connection is begun that ends before an answer: the other
 // side closes connections on which nothing comes if it has many of them.
 const attempts = 5
@@ -92,18 +85,15 @@ func (c *conn) dial(i instance) (err error) {
 			err = c.run()
 			break
 		}
-		if !errors.Is(err, ErrGone) || errors.Is(err, errSuperseded) || c.isDead() {
+		// A duplicate of a connection that is about to end, as it is not known here,
+		// is none after a moment.
+		again := errors.Is(err, ErrGone) || errors.Is(err, ErrDuplicate)
+		if !again || errors.Is(err, errSuperseded) || c.isDead() {
 			break
 		}
 		c.detach()
-		n.mu.Lock()
-		if c.state == asking {
-			c.state = connecting
-			// Who was kept waiting for the answer is welcome now.
-			close(c.settled)
-			c.settled = make(chan struct{})
-		}
-		n.mu.Unlock()
+		n.unanswered(c)
+		c.pause(5 * time.Millisecond)
 	}
 	if c.isDead() {
 		// Nobody is refused where a forked child has the socket too.
@@ -134,28 +124,28 @@ func (c *conn) connect(i instance) (int, error) {
 		}
 		// So many wait to be accepted that there is no room: it is stopped, or
 		// many come at once. The kernel tells nobody when there is room again.
-		wait := time.NewTimer(pause)
-		select {
-		case <-wait.C:
-		case <-c.hurry:
-			wait.Stop()
-		}
+		c.pause(pause)
+	}
+}
+
+// pause waits, but not if there is something to look at.
+func (c *conn) pause(d time.Duration) {
+	wait := time.NewTimer(d)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-c.hurry:
 	}
 }
 
 // ask says HELLO on a connection that was begun here, and waits for the answer.
 func (c *conn) ask(i instance) error {
-	n := c.node
 	if err := c.inspect(); err != nil {
 		return err
 	}
-	n.mu.Lock()
-	if c.state == over {
-		n.mu.Unlock()
-		return errSuperseded
+	if err := c.node.asks(c); err != nil {
+		return err
 	}
-	c.state = asking
-	n.mu.Unlock()
 	if err := c.sayHello(); err != nil {
 		return err
 	}
@@ -166,13 +156,7 @@ func (c *conn) ask(i instance) error {
 	if err != nil {
 		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if c.state == over {
-		return errSuperseded
-	}
-	c.establish(h)
-	return nil
+	return c.node.answered(c, h)
 }
 
 // accept takes what connects, until the node closes.
@@ -230,6 +214,9 @@ func (c *conn) welcome() error {
 	if err == nil {
 		h, err = c.hearHello()
 	}
+	if err == nil {
+		err = c.node.dir.checkOwner(h.instance, c.credentials.UID)
+	}
 	c.node.mu.Lock()
 	if at := slices.Index(c.node.strangers, c); at >= 0 {
 		c.node.strangers = slices.Delete(c.node.strangers, at, at+1)
@@ -253,50 +240,6 @@ func (c *conn) welcome() error {
 		}
 	}
 	return err
-}
-
-// decide says what becomes of a connection that a peer has begun: it is
-// established, or it ends with the error, or it has to wait for what becomes of our
-// own to that peer.
-func (n *Node) decide(c *conn, h hello) (wait <-chan struct{}, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	ours := n.links[h.id]
-	switch {
-	case n.closed:
-		return nil, ErrClosed
-	case h.instance == n.self:
-		return nil, fmt.Errorf("%w: it says it is me", ErrProtocol)
-	case n.banned[h.id] != nil:
-		return nil, fmt.Errorf("%w earlier: %w", ErrDropped, n.banned[h.id])
-	case ours == nil:
-	case ours.state == established:
-		return nil, fmt.Errorf("%w of %v", ErrDuplicate, h.instance)
-	case ours.state == asking && h.id > n.self.id:
-		// Ours stays, once it is answered.
-		return ours.settled, nil
-	default:
-		// The peer's stays: it is the smaller's, or nothing was said on ours.
-		n.supersede(ours, c)
-	}
-	n.links[h.id] = c
-	c.establish(h)
-	return nil, nil
-}
-
-// supersede puts a connection in the place of one that is not established; n.mu is
-// held.
-func (n *Node) supersede(old, c *conn) {
-	old.state = over
-	close(old.settled)
-	old.mu.Lock()
-	tasks := old.inbox
-	old.inbox, old.shut = nil, true
-	old.mu.Unlock()
-	c.mu.Lock()
-	c.inbox = append(c.inbox, tasks...)
-	c.mu.Unlock()
-	old.fail(errSuperseded, false)
 }
 
 // sayHello sends HELLO on a fresh connection.
@@ -323,21 +266,21 @@ func (c *conn) hearHello() (hello, error) {
 		if err := c.reason(); err != nil {
 			return hello{}, err
 		}
-		f, files, err := c.receive()
+		f, fds, err := c.receive()
 		if errors.Is(err, errPoked) {
 			continue
 		}
 		if err != nil {
 			return hello{}, err
 		}
-		defer closeAll(files)
+		defer closeAll(fds)
 		switch f.kind {
 		case frameReject:
 			return hello{}, decodeReject(f.body)
 		case frameHello:
 			h, err := decodeHello(f.body)
-			if err == nil && len(files) > 0 && c.pidfdUnknown() {
-				err = c.takePidfd(files)
+			if err == nil && len(fds) > 0 && c.pidfdUnknown() {
+				err = c.takePidfd(fds[0])
 			}
 			return h, err
 		}

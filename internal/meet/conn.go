@@ -171,8 +171,8 @@ func (c *conn) post(t task) {
 var errPoked = errors.New("something else to do")
 
 // receive waits for a packet. The frame's body is valid until the next call. The
-// files are the caller's to close.
-func (c *conn) receive() (frame, []*os.File, error) {
+// descriptors are the caller's to close.
+func (c *conn) receive() (frame, []int, error) {
 	var got sys.Received
 	var err error
 	c.mu.Lock()
@@ -202,10 +202,6 @@ func (c *conn) receive() (frame, []*os.File, error) {
 	case dead && errors.Is(err, syscall.EAGAIN):
 		return frame{}, nil, fmt.Errorf("%w: its process has ended", ErrGone)
 	}
-	var files []*os.File
-	for _, fd := range got.FDs {
-		files = append(files, os.NewFile(uintptr(fd), fmt.Sprintf("received from process %d", c.peer.pid)))
-	}
 	var f frame
 	switch {
 	case err != nil:
@@ -221,22 +217,14 @@ func (c *conn) receive() (frame, []*os.File, error) {
 	default:
 		f, err = decodeFrame(c.packet[:got.Bytes])
 	}
-	if err == nil && len(files) > 0 && f.kind != frameMessage && f.kind != frameHello {
-		err = fmt.Errorf("%w: descriptors with a frame of kind %d", ErrProtocol, f.kind)
+	if err == nil {
+		err = checkDescriptors(&f, got.FDs)
 	}
 	if err != nil {
-		closeAll(files)
+		closeAll(got.FDs)
 		return frame{}, nil, err
 	}
-	return f, files, nil
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		if f != nil {
-			f.Close()
-		}
-	}
+	return f, got.FDs, nil
 }
 
 // reason resets the poke, and returns why the connection has to end, if it has.
@@ -275,13 +263,12 @@ func (c *conn) run() error {
 		if err != nil {
 			return err
 		}
-		f, files, err := c.receive()
+		f, fds, err := c.receive()
 		if errors.Is(err, errPoked) {
 			continue
 		}
 		if err == nil {
-			err = c.handle(&f, files)
-			closeAll(files)
+			err = c.handle(&f, fds)
 		}
 		if err != nil {
 			return err
@@ -311,7 +298,7 @@ func (c *conn) finish(why error) {
 	}
 	c.state = over
 	if ban {
-		n.banned[c.peer.instance] = why
+		n.ban(c.peer.instance, why)
 	}
 	quiet := errors.Is(why, ErrGone) || errors.Is(why, ErrClosed)
 	if !quiet && !errors.Is(why, ErrDuplicate) { // a duplicate is everyday life

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -67,35 +66,15 @@ func (c *conn) pidfdUnknown() bool {
 
 // takePidfd watches the pidfd that the peer has sent. If it is another process's, he
 // harms himself.
-func (c *conn) takePidfd(files []*os.File) error {
-	f := files[0]
-	raw, err := f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	isPidfd := false
-	closed := raw.Control(func(fd uintptr) {
-		// Asked so because to poll a file of another kind can wait for ever.
-		var text []byte
-		text, err = os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-		isPidfd = strings.Contains(string(text), "\nPid:")
-	})
-	if err = errors.Join(closed, err); err != nil {
-		return err
-	}
-	if !isPidfd {
-		return fmt.Errorf("%w: HELLO comes with a descriptor that is not a pidfd", ErrProtocol)
-	}
-	var fd int
-	closed = raw.Control(func(old uintptr) { fd, err = sys.DupCloexec(int(old)) })
-	if err = errors.Join(closed, err); err != nil {
-		return err
-	}
-	if err := sys.SetNonblock(fd); err != nil {
+func (c *conn) takePidfd(fd int) error {
+	fd, err := sys.DupCloexec(fd)
+	if err == nil {
+		if err = sys.SetNonblock(fd); err == nil {
+			return c.watch(os.NewFile(uintptr(fd), "pidfd"))
+		}
 		sys.Close(fd)
-		return err
 	}
-	return c.watch(os.NewFile(uintptr(fd), "pidfd"))
+	return fmt.Errorf("the peer's pidfd: %w", err)
 }
 
 // watch has died called when the process of the pidfd has ended. The waiting is the

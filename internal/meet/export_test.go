@@ -10,5 +10,12 @@ func WithoutPeerPidfd() {
 // Backlog sets how many may wait to be accepted.
 func Backlog(n int) { backlog = n }
 
+// Connections is how many there are.
+func (n *Node) Connections() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return max(len(n.links), len(n.conns))
+}
+
 // BootID is this boot's.
 func BootID() string { return bootID() }

@@ -190,6 +190,27 @@ func (d *folder) listen(i instance) (int, error) {
 	return -1, errors.New("somebody removes sockets that are being made")
 }
 
+// checkOwner refuses who says that he is an instance whose socket is another user's:
+// else, where several users take part, one could pass for another.
+func (d *folder) checkOwner(i instance, uid uint32) error {
+	fd, err := sys.Openat(d.sockets, i.String(), sys.OPath|sys.ONoFollow, 0)
+	if errors.Is(err, syscall.ENOENT) {
+		return nil // then it is nobody else
+	}
+	if err != nil {
+		return fmt.Errorf("look at the peer's socket: %w", err)
+	}
+	defer sys.Close(fd)
+	st, err := sys.Fstat(fd)
+	if err != nil {
+		return fmt.Errorf("look at the peer's socket: %w", err)
+	}
+	if st.UID != uid {
+		return fmt.Errorf("%w: a process of user %d says it is %v, which is of user %d", ErrForeign, uid, i, st.UID)
+	}
+	return nil
+}
+
 // register makes the file that says that an instance has ports.
 func (d *folder) register(k key, r registration) error {
 	for range 100 {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/sys"
 )
 
 func TestMain(m *testing.M) {
@@ -134,7 +135,7 @@ func obey(args []string) error {
 			err = n.Add(p)
 		case "remove": // remove NAME
 			err = n.Remove(ports[word[1]])
-		case "send": // send NAME WHERE TYPE TEXT [file]
+		case "send": // send NAME WHERE TYPE TEXT [CONTENT OF A MEMFD]
 			h := tellers[word[1]]
 			mu.Lock()
 			r := h.remote[word[2]]
@@ -142,7 +143,7 @@ func obey(args []string) error {
 			typ, _ := strconv.Atoi(word[3])
 			var files []*os.File
 			if len(word) > 5 {
-				f, ferr := os.Open(word[5])
+				f, ferr := memory(word[5])
 				if ferr != nil {
 					return ferr
 				}
@@ -192,6 +193,17 @@ func obey(args []string) error {
 		mu.Unlock()
 	}
 	return nil
+}
+
+// memory returns a memfd.
+func memory(content string) (*os.File, error) {
+	fd, err := sys.Memfd("test", 0)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "test")
+	_, err = f.WriteString(content)
+	return f, err
 }
 
 // inChild returns what Send and Close say in a forked child.
@@ -296,6 +308,10 @@ func node(t testing.TB, dir string, c *meet.Config) *meet.Node {
 	t.Cleanup(func() { n.Close() })
 	return n
 }
+
+// patient is the configuration with which an Add that waits for nothing is found out:
+// the test ends by its time limit.
+var patient = &meet.Config{Answer: time.Hour}
 
 // recorder is a handler that hands on what it is told.
 type recorder struct {

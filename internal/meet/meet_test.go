@@ -29,11 +29,7 @@ func TestTwoProcesses(t *testing.T) {
 	b.read = nil
 	a.want("p found subscriber " + sub)
 
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, []byte("content"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	a.must("send p "+sub+" 65535 text "+file, "send p "+sub+" 2 more")
+	a.must("send p "+sub+" 65535 text content", "send p "+sub+" 2 more")
 	b.want(fmt.Sprintf("s heard %s 65535 %q", pub, "text"))
 	b.want(`s file "content" <nil>`)
 	b.want(fmt.Sprintf("s heard %s 2 %q", pub, "more"))

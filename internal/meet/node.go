@@ -22,6 +22,8 @@ const (
 	// maxStrangers is how many connections may be open on which nobody has said
 	// who he is; the oldest gives way.
 	maxStrangers = 128
+	// maxBanned is how many peers are remembered that are not to be met again.
+	maxBanned = 1024
 	// maxTroubles is how many troubles are remembered.
 	maxTroubles = 64
 )
@@ -227,6 +229,9 @@ type Trouble struct {
 
 // Troubles returns the last of them, oldest first.
 func (n *Node) Troubles() []Trouble {
+	if life.Forked() {
+		return nil
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return slices.Clone(n.troubles)
@@ -242,6 +247,9 @@ type Waiting struct {
 
 // Pending returns the peers that have not answered yet. They are met when they do.
 func (n *Node) Pending() []Waiting {
+	if life.Forked() {
+		return nil
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var list []Waiting
@@ -251,6 +259,17 @@ func (n *Node) Pending() []Waiting {
 		}
 	}
 	return list
+}
+
+// ban notes that a peer is not to be met again; n.mu is held.
+func (n *Node) ban(id uint64, why error) {
+	for other := range n.banned {
+		if len(n.banned) < maxBanned {
+			break
+		}
+		delete(n.banned, other) // some; whoever has so many ids gets what he wants
+	}
+	n.banned[id] = why
 }
 
 // trouble remembers one; n.mu is held.

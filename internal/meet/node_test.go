@@ -63,7 +63,12 @@ func TestWrongInput(t *testing.T) {
 		if err := r.Send(1, nil, closed); !errors.Is(err, os.ErrClosed) || errors.Is(err, meet.ErrGone) {
 			t.Errorf("a closed file: %v", err)
 		}
-		if err := r.Send(1, make([]byte, 3072), os.Stdin, os.Stdin); err != nil {
+		f, err := memory("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := r.Send(1, make([]byte, 3072), f, f); err != nil {
 			t.Errorf("the longest message: %v", err)
 		}
 		if got := next(t, "the longest message", other.heard); got != "1 3072" {

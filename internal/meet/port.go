@@ -47,7 +47,7 @@ type Handler interface {
 type Message struct {
 	Type uint16
 	Body []byte // valid during the call
-	// Files are closed after the call. To take one, put nil in its place.
+	// Files are memfds, closed after the call. To take one, put nil in its place.
 	Files []*os.File
 }
 
@@ -261,8 +261,8 @@ func (n *Node) unregister(k key, role Role) {
 	n.dir.unregister(k, registration{n.self, role})
 }
 
-// Send sends a message to the remote port, of at most 3 KiB and 2 files, which
-// stay the caller's. It never blocks. Errors match ErrBusy if the peer has not read
+// Send sends a message to the remote port, of at most 3 KiB and 2 files, which must
+// be memfds, or the peer drops us, and stay the caller's. It never blocks. Errors match ErrBusy if the peer has not read
 // enough of what was sent before, ErrGone, ErrTooLong, ErrForked, and what the
 // kernel says about descriptors.
 func (r *Remote) Send(t uint16, body []byte, files ...*os.File) error {

@@ -80,9 +80,8 @@ func (c *conn) find(p *Port, id uint32, remote *remotePort) {
 	p.Handler.Found(r)
 }
 
-// handle does what a frame says. The files that are left in the slice are closed
-// afterwards.
-func (c *conn) handle(f *frame, files []*os.File) error {
+// handle does what a frame says. Descriptors come with messages alone.
+func (c *conn) handle(f *frame, fds []int) error {
 	switch f.kind {
 	case framePort:
 		return c.handlePort(f)
@@ -104,22 +103,37 @@ func (c *conn) handle(f *frame, files []*os.File) error {
 		delete(c.asked, f.from)
 		return nil
 	case frameMessage:
-		remote := c.remotes[f.from]
-		if remote == nil {
-			return nil
-		}
-		for p, r := range remote.found {
-			if p.id == f.to {
-				m := &Message{f.typ, f.body, files}
-				p.Handler.Message(r, m)
-				break
+		if remote := c.remotes[f.from]; remote != nil {
+			for p, r := range remote.found {
+				if p.id == f.to {
+					deliver(p.Handler, r, f, fds)
+					return nil
+				}
 			}
 		}
-		return nil // else it was for a port that is not there any more
+		closeAll(fds) // it was for a port that is not there any more
+		return nil
 	case frameReject:
 		return decodeReject(f.body)
 	}
+	closeAll(fds) // a pidfd
 	return fmt.Errorf("%w: a second HELLO", ErrProtocol)
+}
+
+// deliver calls the handler, and closes the files that it has not taken.
+func deliver(h Handler, r *Remote, f *frame, fds []int) {
+	m := &Message{Type: f.typ, Body: f.body}
+	for _, fd := range fds {
+		m.Files = append(m.Files, os.NewFile(uintptr(fd), fmt.Sprintf("memory of process %d", r.conn.peer.pid)))
+	}
+	defer func() {
+		for _, file := range m.Files {
+			if file != nil {
+				file.Close()
+			}
+		}
+	}()
+	h.Message(r, m)
 }
 
 // handlePort answers a PORT with our ports that it meets, and has them find it.

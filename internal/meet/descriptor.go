@@ -1,0 +1,51 @@
+package meet
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/memlane/memlane/internal/sys"
+)
+
+// Descriptors of a stranger's are dangerous beyond what they are used for: of a file
+// of a file system that the stranger serves himself, to close it, to poll it or to ask
+// for its size can wait for ever. So what is not known to be harmless is not touched.
+
+// isMemory reports whether a descriptor is a memfd, or another file of a tmpfs. It
+// is asked for its seals, which the kernel answers by itself.
+func isMemory(fd int) bool {
+	_, err := sys.Seals(fd)
+	return err == nil
+}
+
+// isPidfd reports whether a descriptor is a pidfd.
+func isPidfd(fd int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
+	return err == nil && strings.Contains(string(text), "\nPid:")
+}
+
+// checkDescriptors refuses descriptors that a frame must not have.
+func checkDescriptors(f *frame, fds []int) error {
+	for _, fd := range fds {
+		switch {
+		case f.kind == frameMessage && isMemory(fd):
+		case f.kind == frameHello && len(fds) == 1 && isPidfd(fd):
+		default:
+			return fmt.Errorf("%w: a frame of kind %d with a descriptor that does not belong to it", ErrProtocol, f.kind)
+		}
+	}
+	return nil
+}
+
+// closeAll closes descriptors, and waits for none that could take long.
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		if isMemory(fd) || isPidfd(fd) {
+			sys.Close(fd)
+		} else {
+			// At most as many as fit in one packet: its connection ends.
+			go sys.Close(fd)
+		}
+	}
+}
