@@ -225,10 +225,13 @@ const (
 	SlotBytes = 64 // its size
 	SlotAlign = 64 // of its offset
 
-	// The position of the message plus 1; anything else: not that one. SYNC POINT
-	// stamp: what the publisher wrote before it is seen by who loads it. Readers
-	// sleep on the low half.
-	SlotStampAt = 0
+	// The position of the message plus 1. SYNC POINT stamp: what the publisher
+	// wrote before it is seen by who loads it. Readers sleep on the low half,
+	// which no two messages of a slot have in common.
+	SlotStampAt        = 0
+	SlotStampNextShift = 0                  // the position of the message plus 1; 0: there was none yet
+	SlotStampNextMask  = 0x7fffffffffffffff // after the shift
+	SlotStampDropped   = 1 << 63            // the message is dropped, and its place may be overwritten
 
 	// What is here.
 	SlotMetaAt           = 8

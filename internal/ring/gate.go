@@ -232,7 +232,10 @@ func (w *Writer) setTail(tail uint64) {
 	// SYNC POINT tail: before the stamps.
 	word.StoreRelease(w.tailWord, tail)
 	for position := w.tail; position < tail; position++ {
-		word.StoreRelease(w.at(position).stamp(), 0)
+		// Its low half stays: a reader that has looked, and is about to sleep on it,
+		// would not notice that the slot was filled meanwhile if it were again what
+		// it was before.
+		word.StoreRelease(w.at(position).stamp(), position+1|layout.SlotStampDropped)
 	}
 	w.tail = tail
 	// SYNC POINT hold: the stamps are gone before the holds are looked at, and

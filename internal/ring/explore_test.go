@@ -1,0 +1,228 @@
+//go:build explore
+
+package ring
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"testing"
+
+	"github.com/memlane/memlane/internal/explore"
+	"github.com/memlane/memlane/internal/layout"
+	"github.com/memlane/memlane/internal/region"
+	"github.com/memlane/memlane/internal/wait"
+)
+
+var all = flag.Bool("all", false, "explore what takes minutes too")
+
+// scene is a writer, process 0, that publishes some messages, and readers that
+// receive them all, or hear that they have lost them.
+type scene struct {
+	config   Config
+	messages [][]byte // a batch of two, if it is one byte long
+	readers  int
+	borrow   bool
+}
+
+type nobody struct{}
+
+func (nobody) Grow(int, int) ([]byte, error) { return nil, ErrFull }
+func (nobody) Evict(_ *Member, err error)    { explore.Assert(false, "evicted: %v", err) }
+
+func (s scene) build() *explore.Scene {
+	entries := (s.config.Bytes() + layout.ReaderAlign - 1) &^ (layout.ReaderAlign - 1)
+	memory := region.Heap(entries + s.readers*layout.ReaderBytes)
+	w, err := NewWriter(memory, &s.config, nobody{})
+	if err != nil {
+		panic(err)
+	}
+	sc := &explore.Scene{Memory: memory.Bytes(0, memory.Len()), Bells: make([]*wait.Bell, s.readers+1), Mark: func(int) {}, Check: func() error { return nil }}
+	for i := range sc.Bells {
+		sc.Bells[i] = new(wait.Bell)
+	}
+	total := 0
+	for _, m := range s.messages {
+		total += max(1, 3-len(m)) // one, or two in a batch
+	}
+	sc.Processes = append(sc.Processes, func() { s.publish(w) })
+	for i := range s.readers {
+		e, err := EntryAt(memory, entries+i*layout.ReaderBytes)
+		if err != nil {
+			panic(err)
+		}
+		var start Start
+		if _, err := w.Join(e, 0, true, func(_ *Member, st Start) error { start = st; return nil }); err != nil {
+			panic(err)
+		}
+		r, err := NewReader(memory, e, start, s.config.ArenaLimit, nil)
+		if err != nil {
+			panic(err)
+		}
+		sc.Processes = append(sc.Processes, func() { s.receive(r, total, sc.Bells[i+1]) })
+	}
+	return sc
+}
+
+// contents is what message i is.
+func contents(i uint64, n int) []byte {
+	b := make([]byte, n)
+	for at := 0; at < n; at += 8 {
+		binary.LittleEndian.PutUint64(b[at:], i<<8|uint64(at))
+	}
+	return b
+}
+
+func (s scene) publish(w *Writer) {
+	var i uint64
+	for _, m := range s.messages {
+		explore.Operation(w.knows())
+		var err error
+		if len(m) == 1 {
+			err = w.PublishBatch(context.Background(), [][]byte{contents(i, 8), contents(i+1, 8)})
+			i += 2
+		} else {
+			err = w.Publish(context.Background(), contents(i, len(m)))
+			i++
+		}
+		explore.Assert(err == nil, "publish: %v", err)
+	}
+}
+
+// knows is all that the writer knows.
+func (w *Writer) knows() uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, w.head, w.ready, w.surplus, w.tail, w.blocks.first, w.blocks.next, w.blocks.ring, w.held)
+	for _, c := range w.arena.chunks {
+		fmt.Fprint(h, c.free, c.joined)
+	}
+	for _, m := range w.readers.Load().members {
+		fmt.Fprint(h, m.seen, m.budget.left)
+	}
+	return h.Sum64()
+}
+
+func (r *Reader) knows(more ...any) uint64 {
+	h := fnv.New64a()
+	fmt.Fprint(h, r.position, r.flushed, r.expect, r.lost, r.lapped, r.reading, r.batch.next, r.batch.count, r.batch.at, r.holds.held, more)
+	return h.Sum64()
+}
+
+// receive receives all messages, or those of a writer that was killed.
+func (s scene) receive(r *Reader, total int, bell *wait.Bell) {
+	var received, lost uint64
+	hold, held := -1, uint64(0)
+	var inPlace []byte
+	drained := false
+	for received+lost < uint64(total) {
+		rung := bell.Rung()
+		explore.Watch(0)
+		explore.Operation(r.knows(received, lost, hold, held, drained))
+		var m []byte
+		var sequence uint64
+		var err error
+		if hold >= 0 {
+			checkContents(inPlace, held)
+			r.Release(hold)
+			hold = -1
+		}
+		if s.borrow {
+			m, hold, sequence, err = r.Borrow(nil)
+			inPlace, held = m, sequence
+		} else {
+			m, sequence, err = r.Next(nil)
+		}
+		var lagged *LaggedError
+		switch {
+		case err == ErrEmpty && drained:
+			explore.Assert(received+lost == committed(r), "received %d, lost %d of %d that were published", received, lost, committed(r))
+			return
+		case err == ErrEmpty && explore.Gone(0):
+			drained = true
+		case err == ErrEmpty:
+			explore.Operation(r.knows(received, lost, "empty", bell.Rung()-rung))
+			if w, seen, ok := r.Sleep(); ok {
+				if err := wait.Park(context.Background(), w, seen, bell, rung); err != nil {
+					explore.Assert(false, "park: %v", err)
+				}
+			}
+			r.Awake()
+		case errors.As(err, &lagged):
+			explore.Assert(s.config.Policy == DropOldest, "lost %d messages", lagged.Lost)
+			lost += lagged.Lost
+		case err != nil:
+			explore.Assert(false, "receive: %v", err)
+		default:
+			explore.Assert(sequence == received+lost, "message %d after %d and %d lost", sequence, received, lost)
+			checkContents(m, sequence)
+			received++
+		}
+	}
+	explore.Assert(received+lost == uint64(total), "received %d, lost %d of %d", received, lost, total)
+}
+
+// committed is how many messages were published, as seen from outside.
+func committed(r *Reader) uint64 {
+	position := r.position
+	for *raw(r.at(position).stamp()) == position+1 {
+		position++
+	}
+	if position == r.position {
+		return r.expect
+	}
+	return ^uint64(0) // it is not drained
+}
+
+// checkContents looks at a message, word by word as everybody does.
+func checkContents(m []byte, sequence uint64) {
+	b := make([]byte, len(m))
+	copy(b, m)
+	for at := 0; at+8 <= len(b); at += 8 {
+		got := binary.LittleEndian.Uint64(b[at:])
+		explore.Assert(got == sequence<<8|uint64(at), "message %d is torn: %x", sequence, b)
+	}
+}
+
+func small(n int) []byte { return make([]byte, n) }
+
+func TestExploreRing(t *testing.T) {
+	tiny := Config{Slots: 2, SlotBytes: 64, ArenaBytes: ArenaLeast, ArenaLimit: ArenaLeast}
+	with := func(p Policy, slots int) Config { c := tiny; c.Policy, c.Slots = p, slots; return c }
+	batch := small(1)
+	for _, c := range []struct {
+		name  string
+		slow  bool
+		scene scene
+		kills int
+	}{
+		{"drop oldest, inline", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8), small(8), small(8)}, readers: 1}, 0},
+		{"block, inline", false, scene{config: with(Block, 2), messages: [][]byte{small(8), small(8), small(8), small(8)}, readers: 1}, 0},
+		{"drop oldest, two words", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(16), small(16), small(16)}, readers: 1}, 0},
+		{"drop oldest, batches and blocks", true, scene{config: with(DropOldest, 2), messages: [][]byte{batch, small(56), small(8), batch}, readers: 1}, 0},
+		{"block, batches and blocks", true, scene{config: with(Block, 2), messages: [][]byte{batch, small(56), small(8), batch}, readers: 1}, 0},
+		{"drop oldest, borrowed", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(56), batch, small(56)}, readers: 1, borrow: true}, 0},
+		{"drop oldest, 2 messages, 1 killed", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8)}, readers: 1}, 1},
+		{"drop oldest, 4 borrowed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(56), small(56), small(56), small(56)}, readers: 1, borrow: true}, 0},
+		{"drop oldest, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), batch, small(8)}, readers: 1}, 1},
+		{"drop oldest, 2 readers, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(56), small(8)}, readers: 2}, 1},
+		{"block, 2 readers", true, scene{config: with(Block, 2), messages: [][]byte{small(8), small(8), small(8)}, readers: 2}, 0},
+		{"drop oldest, 2 readers", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8), small(8)}, readers: 2}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.slow && !*all {
+				t.Skip("takes minutes: make explore")
+			}
+			r := explore.Run(explore.Config{Build: c.scene.build, Kills: c.kills, Spurious: 1})
+			t.Logf("%v", r)
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			if !r.Complete {
+				t.Error("not complete")
+			}
+		})
+	}
+}
