@@ -45,10 +45,11 @@ test:
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
 # Minutes, and some GiB of memory; make test has the smaller ones.
-EXPLORED := ./internal/wait ./shmsync
+EXPLORED := ./internal/wait ./shmsync ./internal/ring
 explore:
 	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v -timeout 3h ./shmsync -args -all
 	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v ./internal/wait
+	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v -timeout 3h ./internal/ring -args -all
 
 # ARGS="-only 'semaphore'" for some.
 mutants:
