@@ -45,6 +45,7 @@ var policy = []row{
 	{dir: "internal/memory", layer: 3},
 	{dir: "internal/ring", layer: 4, unsafe: true, assembly: true},
 	{dir: "internal/meet", layer: 4},
+	{dir: "internal/observe", layer: 5},
 	{dir: "spec/generate", layer: 9},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},
@@ -65,6 +66,7 @@ var policy = []row{
 	{dir: "bench/sync", layer: 9},
 	{dir: ".", layer: 5},
 	{dir: "pubsub", layer: 6},
+	{dir: "inspect", layer: 7},
 }
 
 func TestLayers(t *testing.T) {

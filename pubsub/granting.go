@@ -12,8 +12,12 @@ import (
 // How subscribers come to a publisher, and go. The calls come from package meet, of
 // several peers at once, beside the publishing goroutine.
 
-// Found is of [meet.Handler]: the subscriber speaks first.
-func (p *Publisher) Found(*meet.Remote) {}
+// Found is of [meet.Handler]: a subscriber speaks first.
+func (p *Publisher) Found(r *meet.Remote) {
+	if r.Role() == meet.Observer {
+		p.show(r)
+	}
+}
 
 // Message is of [meet.Handler].
 func (p *Publisher) Message(r *meet.Remote, m *meet.Message) {

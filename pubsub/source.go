@@ -10,6 +10,7 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
+	"github.com/memlane/memlane/internal/observe"
 	"github.com/memlane/memlane/internal/ring"
 )
 
@@ -103,6 +104,9 @@ func (src *source) close(d *memlane.Domain) {
 
 // Found is of [meet.Handler]: it asks a publisher for its messages.
 func (s *Subscriber) Found(r *meet.Remote) {
+	if r.Role() == meet.Observer {
+		s.show(r)
+	}
 	if r.Role() != meet.Publisher {
 		return
 	}
@@ -122,7 +126,7 @@ func (s *Subscriber) ask(r *meet.Remote) error {
 	if err != nil {
 		return err
 	}
-	src := &source{remote: r, id: r.Peer().ID() ^ uint64(r.Port())<<32, place: place, entry: place.Entry,
+	src := &source{remote: r, id: observe.ID(r.Peer().ID(), r.Port()), place: place, entry: place.Entry,
 		chunks: chunks{memory: map[int]*memory.Memory{}, arrived: make(chan struct{})}}
 	l := link{at: uint32(place.Offset()), history: uint64(s.config.History)}
 	if s.config.Peek {

@@ -158,6 +158,6 @@ Begin with "memlane demo". The simplest use is "memlane server", then
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newDemo(), newDemoPeer())
+	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newList(), newStat(), newDemo(), newDemoPeer())
 	return root
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/inspect"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/spf13/cobra"
 )
@@ -36,6 +37,15 @@ func (d *domainFlags) open() (*memlane.Domain, error) {
 		err = usageError{err}
 	}
 	return domain, err
+}
+
+// topics returns the topics of a domain.
+func (d *domainFlags) topics(name string) ([]inspect.Topic, error) {
+	topics, err := inspect.Topics(name, &d.config)
+	if errors.Is(err, memlane.ErrName) {
+		err = usageError{err}
+	}
+	return topics, err
 }
 
 // policyFlag is --policy.

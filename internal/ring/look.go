@@ -127,3 +127,9 @@ func (e *Entry) Look() EntryPicture {
 		Holds:    bits.OnesCount64(e.held.Load()),
 	}
 }
+
+// Look returns what the reader says of itself.
+func (m *Member) Look() EntryPicture { return m.entry.Look() }
+
+// Gates says whether a writer that blocks waits for it.
+func (m *Member) Gates() bool { return m.gates }

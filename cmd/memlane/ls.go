@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/memlane/memlane/inspect"
+	"github.com/spf13/cobra"
+)
+
+// topicJSON is how ls --json shows a topic.
+type topicJSON struct {
+	Domain      string `json:"domain"`
+	Name        string `json:"topic"`
+	Publishers  int    `json:"publishers"`
+	Subscribers int    `json:"subscribers"`
+	Stale       int    `json:"stale"`
+	Unknown     int    `json:"unknown"`
+}
+
+// note says what is wrong with who takes part.
+func (t *topicJSON) note() string {
+	var notes []string
+	if t.Stale > 0 {
+		notes = append(notes, fmt.Sprintf("%d stale", t.Stale))
+	}
+	if t.Unknown > 0 {
+		notes = append(notes, fmt.Sprintf("%d unknown", t.Unknown))
+	}
+	return strings.Join(notes, ", ")
+}
+
+func newList() *cobra.Command {
+	var d domainFlags
+	var json bool
+	cmd := &cobra.Command{
+		Use:     "ls",
+		Aliases: []string{"list"},
+		Short:   "List the topics of domains",
+		Long: `Ls lists the topics that somebody takes part in, of all domains or of one, and
+how many processes publish and subscribe. It reads the domains' folders, and talks
+to nobody. Stale are those that have died and were not cleaned up behind yet, which
+the next one does that opens the domain; unknown are those of another kernel, and
+those that may not be looked at.
+
+"memlane stat" tells more of a topic. Segments are listed by "memlane segment ls".`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			domains := []string{d.name}
+			if !cmd.Flags().Changed("domain") {
+				var err error
+				if domains, err = inspect.Domains(&d.config); err != nil {
+					return err
+				}
+			}
+			list := []topicJSON{}
+			for _, domain := range domains {
+				topics, err := d.topics(domain)
+				if err != nil {
+					return err
+				}
+				for _, t := range topics {
+					list = append(list, topicJSON(t))
+				}
+			}
+			if json {
+				return writeJSON(cmd.OutOrStdout(), list)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "DOMAIN\tTOPIC\tPUBLISHERS\tSUBSCRIBERS\tNOTE")
+			for _, t := range list {
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", printable(t.Domain), printable(t.Name), t.Publishers, t.Subscribers, t.note())
+			}
+			return w.Flush()
+		},
+	}
+	d.add(cmd)
+	cmd.Flags().Lookup("domain").DefValue = ""
+	cmd.Flags().Lookup("domain").Usage = "only this domain (default: all of the folder)"
+	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
+	return cmd
+}

@@ -1,0 +1,316 @@
+package inspect
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/memory"
+	"github.com/memlane/memlane/internal/observe"
+	"github.com/memlane/memlane/internal/ring"
+	"github.com/memlane/memlane/pubsub"
+)
+
+// Snapshot is what a topic looked like at some moment.
+type Snapshot struct {
+	Topic      string      // its name
+	At         time.Time   // the moment
+	Publishers []Publisher // by ID
+	// Waiting are subscribers without any publisher.
+	Waiting []Subscriber
+	// Silent are participants that did not answer. They are stopped, or were about to
+	// end.
+	Silent []Silent
+}
+
+// Publisher is one of the topic's.
+type Publisher struct {
+	ID            uint64         // see pubsub.Message
+	PID           int            // in our PID namespace; 0: unknown
+	Policy        pubsub.Policy  // what happens when a subscriber is slow
+	Slots         int            // how many messages or batches the ring has
+	SlotBytes     int            // of each
+	ArenaBytes    uint64         // of larger messages and batches
+	Published     uint64         // messages
+	Waiting       bool           // it waits for a subscriber just now
+	Blocked       uint64         // how often it has had to
+	Wakes         uint64         // how often it asked the kernel to wake subscribers
+	Evicted       uint64         // subscribers that were let go because their words made no sense
+	Subscriptions []Subscription // by the subscriber's ID
+}
+
+// Subscriber is one of the topic's.
+type Subscriber struct {
+	ID  uint64 // no other participant's port has it
+	PID int    // in our PID namespace; 0: unknown
+}
+
+// Subscription is a subscriber of a publisher's.
+type Subscription struct {
+	Subscriber
+	Peeks    bool   // a publisher that blocks does not wait for it
+	Silent   bool   // it did not answer, and this is what its publisher knows of it
+	Received uint64 // messages
+	Lost     uint64 // messages
+	Lag      uint64 // messages that are before it, those that it will find lost not counted
+	Behind   uint64 // slots that are before it: a whole ring is what there can be
+	Asleep   bool   // until there is a message
+	Holds    int    // messages that it has borrowed
+}
+
+// Silent is a participant that did not answer.
+type Silent struct {
+	Role string // "publisher" or "subscriber"
+	PID  int    // in our PID namespace; 0: unknown
+}
+
+// ErrNobody: nobody takes part in the topic. It matches fs.ErrNotExist.
+var ErrNobody error = nobody{}
+
+type nobody struct{}
+
+func (nobody) Error() string { return "nobody takes part in it" }
+
+// Is says that it matches fs.ErrNotExist.
+func (nobody) Is(target error) bool { return target == fs.ErrNotExist }
+
+// Look looks at a topic. Those who do not answer within 100 ms are listed as such.
+// Errors match [ErrNobody].
+func Look(d *memlane.Domain, topic string) (*Snapshot, error) {
+	fail := func(err error) (*Snapshot, error) { return nil, fmt.Errorf("inspect: look at %q: %w", topic, err) }
+	o := &observer{seen: map[*meet.Remote]*seen{}}
+	defer o.close()
+	port := &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Observer, Handler: o}
+	if err := d.Node().Add(port); err != nil {
+		return fail(err)
+	}
+	list, err := meet.List(d.Folder())
+	pending := d.Node().Pending()
+	s := o.snapshot(topic)
+	// Nobody calls the handler after this, so that its memory can be closed.
+	if err := errors.Join(err, d.Node().Remove(port)); err != nil {
+		return fail(err)
+	}
+	for _, e := range list {
+		if e.Kind != meet.Topic || e.Name != topic || e.Role == meet.Observer || e.State != meet.Alive || o.answered[answer{e.Instance, e.Role}] {
+			continue
+		}
+		silent := Silent{Role: e.Role.String()}
+		for _, w := range pending {
+			if w.Instance == e.Instance {
+				silent.PID = w.PID
+			}
+		}
+		s.Silent = append(s.Silent, silent)
+	}
+	if len(s.Publishers)+len(s.Waiting)+len(s.Silent) == 0 {
+		return fail(ErrNobody)
+	}
+	return s, nil
+}
+
+// observer is the port that looks.
+type observer struct {
+	mu       sync.Mutex
+	seen     map[*meet.Remote]*seen
+	answered map[answer]bool
+}
+
+// answer is a side of a participant's.
+type answer struct {
+	instance uint64
+	role     meet.Role
+}
+
+// seen is a port of the topic's.
+type seen struct {
+	role     meet.Role
+	pid      int
+	id       uint64
+	instance uint64
+
+	// Of a publisher.
+	memory  *memory.Memory
+	view    *ring.View
+	members []observe.Member
+
+	// Of a subscriber.
+	controls []*memory.Memory
+	entries  map[uint64]entry // by publisher
+}
+
+type entry struct {
+	*ring.Entry
+	peeks bool
+}
+
+// Found is of [meet.Handler].
+func (o *observer) Found(r *meet.Remote) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	peer := r.Peer()
+	o.seen[r] = &seen{role: r.Role(), pid: peer.PID(), id: observe.ID(peer.ID(), r.Port()), instance: peer.ID(), entries: map[uint64]entry{}}
+}
+
+// Message is of [meet.Handler].
+func (o *observer) Message(r *meet.Remote, m *meet.Message) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	// Who talks nonsense is not listened to; it is nobody's concern but ours.
+	if s := o.seen[r]; s != nil && s.hear(m) != nil {
+		delete(o.seen, r)
+		s.close()
+	}
+}
+
+// Lost is of [meet.Handler].
+func (o *observer) Lost(*meet.Remote) {}
+
+// mostBytes bounds what is mapped of somebody. Only few pages of it are looked at.
+const mostBytes = 1 << 40
+
+// hear handles what a port tells. An error means that it was nonsense.
+func (s *seen) hear(m *meet.Message) error {
+	switch {
+	case s.role == meet.Publisher && m.Type == observe.TypeTopic && len(m.Files) == 1 && s.view == nil:
+		_, err := observe.DecodeTopic(m.Body)
+		if err != nil {
+			return err
+		}
+		if s.memory, err = memory.Open(m.Files[0], mostBytes); err != nil {
+			return err
+		}
+		s.view, err = ring.NewView(s.memory.Region())
+		return err
+	case s.role == meet.Publisher && m.Type == observe.TypeMembers && len(m.Files) == 0:
+		members, err := observe.DecodeMembers(m.Body)
+		if err == nil && len(s.members)+len(members) > membersMost {
+			err = fmt.Errorf("%w: more than %d members", observe.ErrProtocol, membersMost)
+		}
+		s.members = append(s.members, members...)
+		return err
+	case s.role == meet.Subscriber && m.Type == observe.TypeEntries && len(m.Files) == 1 && len(s.controls) < controlsMost:
+		list, err := observe.DecodeEntries(m.Body)
+		if err != nil {
+			return err
+		}
+		control, err := memory.Open(m.Files[0], mostBytes)
+		if err != nil {
+			return err
+		}
+		s.controls = append(s.controls, control)
+		for _, e := range list {
+			at, err := ring.EntryAt(control.Region(), int(e.At))
+			if err != nil {
+				return err
+			}
+			s.entries[e.Publisher] = entry{at, e.Peeks}
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: message %d with %d files from a %v", observe.ErrProtocol, m.Type, len(m.Files), s.role)
+}
+
+// The most that one port can tell.
+const (
+	membersMost  = 1 << 16
+	controlsMost = 1 << 10
+)
+
+func (s *seen) close() {
+	if s.memory != nil {
+		s.memory.Close()
+	}
+	for _, c := range s.controls {
+		c.Close()
+	}
+}
+
+func (o *observer) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.seen {
+		s.close()
+	}
+}
+
+// snapshot puts together what was told, and looks into the memory.
+func (o *observer) snapshot(topic string) *Snapshot {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	snap := &Snapshot{Topic: topic, At: time.Now()}
+	o.answered = map[answer]bool{}
+	subscribers := map[uint64]*seen{}
+	busy := map[*seen]bool{}
+	for _, s := range o.seen {
+		o.answered[answer{s.instance, s.role}] = s.role == meet.Subscriber || s.view != nil
+		if s.role == meet.Subscriber {
+			subscribers[s.id] = s
+		}
+	}
+	for _, s := range o.seen {
+		if s.view == nil {
+			continue
+		}
+		look := s.view.Look()
+		p := Publisher{
+			ID: s.id, PID: s.pid, Policy: pubsub.Policy(look.Policy), Slots: look.Slots, SlotBytes: look.SlotBytes, ArenaBytes: look.ArenaBytes,
+			Published: look.Sequence, Waiting: look.Waiting, Blocked: look.Blocked, Wakes: look.Wakes, Evicted: look.Evicted,
+		}
+		told := map[*seen]bool{}
+		for _, m := range s.members {
+			answers := subscribers[m.Subscriber]
+			if answers != nil {
+				if e, ok := answers.entries[s.id]; ok {
+					told[answers], busy[answers] = true, true
+					p.add(s.view, look, answers, e)
+					continue
+				}
+			}
+			p.Subscriptions = append(p.Subscriptions, Subscription{
+				Subscriber: Subscriber{m.Subscriber, int(m.PID)}, Peeks: m.Peeks, Silent: true, Received: m.Received, Lost: m.Lost,
+				Lag: s.view.Behind(look, m.Position), Behind: behind(look, m.Position), Asleep: m.Asleep, Holds: int(m.Holds),
+			})
+		}
+		// Those that the publisher has not told of: it has just met them.
+		for _, other := range subscribers {
+			if e, ok := other.entries[s.id]; ok && !told[other] {
+				busy[other] = true
+				p.add(s.view, look, other, e)
+			}
+		}
+		slices.SortFunc(p.Subscriptions, func(a, b Subscription) int { return cmp.Compare(a.ID, b.ID) })
+		snap.Publishers = append(snap.Publishers, p)
+	}
+	for _, s := range subscribers {
+		if !busy[s] {
+			snap.Waiting = append(snap.Waiting, Subscriber{s.id, s.pid})
+		}
+	}
+	slices.SortFunc(snap.Publishers, func(a, b Publisher) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(snap.Waiting, func(a, b Subscriber) int { return cmp.Compare(a.ID, b.ID) })
+	return snap
+}
+
+// add adds a subscription, out of what its entry says.
+func (p *Publisher) add(v *ring.View, look ring.Picture, s *seen, e entry) {
+	own := e.Look()
+	p.Subscriptions = append(p.Subscriptions, Subscription{
+		Subscriber: Subscriber{s.id, s.pid}, Peeks: e.peeks, Received: own.Received, Lost: own.Lost,
+		Lag: v.Behind(look, own.Position), Behind: behind(look, own.Position), Asleep: own.Asleep, Holds: own.Holds,
+	})
+}
+
+// behind returns how many slots are before a position.
+func behind(look ring.Picture, position uint64) uint64 {
+	if position >= look.Head {
+		return 0
+	}
+	return look.Head - max(position, look.Tail)
+}

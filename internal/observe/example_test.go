@@ -1,0 +1,65 @@
+package observe_test
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/memlane/memlane/internal/observe"
+)
+
+func Example() {
+	body := observe.AppendEntry(nil, observe.Entry{Publisher: 7, At: 1152})
+	body = observe.AppendEntry(body, observe.Entry{Publisher: 8, At: 2304, Peeks: true})
+	fmt.Println(observe.DecodeEntries(body))
+	fmt.Println(observe.DecodeEntries(body[1:]))
+	// Output:
+	// [{7 1152 false} {8 2304 true}] <nil>
+	// [] protocol error: entries in 31 bytes
+}
+
+func TestWhatIsEncodedIsDecoded(t *testing.T) {
+	topic := observe.Topic{Subscriptions: 3}
+	if got, err := observe.DecodeTopic(topic.Encode()); err != nil || got != topic {
+		t.Errorf("%v, %v", got, err)
+	}
+	var body []byte
+	var want []observe.Member
+	for i := range observe.MembersMost {
+		n := uint64(i)
+		m := observe.Member{Subscriber: n, PID: uint32(i), Holds: uint16(i), Asleep: i%2 == 0, Peeks: i%3 == 0, Position: n << 40, Received: n + 1, Lost: n + 2}
+		body, want = observe.AppendMember(body, m), append(want, m)
+	}
+	if got, err := observe.DecodeMembers(body); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if len(body) > 3072 {
+		t.Errorf("%d bytes do not fit into a message", len(body))
+	}
+	for _, bad := range [][]byte{body[:1], body[:len(body)-1], append(bytes.Clone(body), body[:40]...)} {
+		if got, err := observe.DecodeMembers(bad); err == nil {
+			t.Errorf("%d bytes are %d members", len(bad), len(got))
+		}
+	}
+	if _, err := observe.DecodeTopic(make([]byte, 7)); err == nil {
+		t.Error("a topic of 7 bytes")
+	}
+}
+
+// Whatever comes, what is decoded is what was sent.
+func FuzzDecode(f *testing.F) {
+	f.Add(observe.AppendMember(nil, observe.Member{Subscriber: 1}))
+	f.Add(observe.AppendEntry(nil, observe.Entry{Publisher: 1}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		members, err := observe.DecodeMembers(b)
+		if err == nil && len(members)*40 != len(b) {
+			t.Errorf("%d members in %d bytes", len(members), len(b))
+		}
+		entries, err := observe.DecodeEntries(b)
+		if err == nil && len(entries)*16 != len(b) {
+			t.Errorf("%d entries in %d bytes", len(entries), len(b))
+		}
+		observe.DecodeTopic(b)
+	})
+}
