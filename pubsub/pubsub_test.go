@@ -16,9 +16,11 @@ import (
 
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
-		"subscribe": subscribe,
-		"publish":   publish,
-		"stream":    stream,
+		"subscribe":             subscribe,
+		"publish":               publish,
+		"stream":                stream,
+		"scribbling subscriber": scribblingSubscriber,
+		"scribbling publisher":  scribblingPublisher,
 	})
 }
 
