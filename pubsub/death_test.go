@@ -29,6 +29,7 @@ func stream(args []string) error {
 	if err := p.WaitSubscribers(background, 1); err != nil {
 		return err
 	}
+	go endWithTest()
 	for i := uint64(0); ; {
 		if i%3 == 0 {
 			var batch [][]byte

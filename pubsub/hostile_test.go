@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -95,6 +96,12 @@ func scribble(r *region.Region, from int, seed uint64) {
 	}
 }
 
+// endWithTest ends the process when the test does, however that ends.
+func endWithTest() {
+	io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
+}
+
 // scribblingSubscriber is a process that subscribes again and again, and scribbles
 // over its control segment. Args: the folder, a seed.
 func scribblingSubscriber(args []string) error {
@@ -104,6 +111,7 @@ func scribblingSubscriber(args []string) error {
 		return err
 	}
 	go scribble(m.Region(), 0, seed)
+	go endWithTest()
 	fmt.Println("scribbling")
 	for {
 		h, n, err := newHostile(args[0], meet.Subscriber)
@@ -126,6 +134,7 @@ func scribblingSubscriber(args []string) error {
 // first, and scribbles over it. Args: the folder, a seed.
 func scribblingPublisher(args []string) error {
 	seed, _ := strconv.ParseUint(args[1], 10, 64)
+	go endWithTest()
 	fmt.Println("scribbling")
 	for ; ; seed++ {
 		m, err := memory.Create("scribbled", layout.TopicBytes+64*64+4096)
