@@ -50,6 +50,7 @@ var policy = []row{
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},
 	{dir: "cmd/memlane/internal/demo", layer: 8, external: []string{"github.com/dustin/go-humanize"}},
+	{dir: "cmd/memlane/internal/bench", layer: 8, external: []string{"github.com/dustin/go-humanize", "golang.org/x/sys/unix"}},
 	{dir: "cmd/memlane", layer: 9, external: []string{"github.com/dustin/go-humanize", "github.com/spf13/cobra", "golang.org/x/term"}},
 	{dir: "internal/explore", layer: 9, unsafe: true, testing: true},
 	{dir: "internal/proctest", layer: 9, unsafe: true, testing: true},
