@@ -55,11 +55,12 @@ func (a *arena) add(b []byte) {
 	a.bytes += len(b)
 }
 
-// take returns a free block of at least n bytes, n > 0.
-func (a *arena) take(n int) (block, bool) {
+// take returns a free block of at least n bytes, n > 0. Whether halves are to be
+// joined for it is the caller's choice, who may have a cheaper one.
+func (a *arena) take(n int, join bool) (block, bool) {
 	for i, c := range a.chunks {
 		if n <= len(c.bytes) {
-			if unit, order, ok := c.take(n); ok {
+			if unit, order, ok := c.take(n, join); ok {
 				return block{uint32(i), unit, order}, true
 			}
 		}
@@ -86,7 +87,7 @@ func (a *arena) memory(b block) []byte {
 // offset returns where a block begins in its chunk.
 func (a *arena) offset(b block) int { return int(b.unit) << a.chunks[b.chunk].unit }
 
-func (c *chunk) take(n int) (unit uint32, order uint8, ok bool) {
+func (c *chunk) take(n int, join bool) (unit uint32, order uint8, ok bool) {
 	want := 0
 	if n > 1<<c.unit {
 		want = bits.Len(uint(n-1)) - c.unit
@@ -104,7 +105,7 @@ func (c *chunk) take(n int) (unit uint32, order uint8, ok bool) {
 				return unit, uint8(want), true
 			}
 		}
-		if c.joined {
+		if c.joined || !join {
 			return 0, 0, false
 		}
 		c.join()

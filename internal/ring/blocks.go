@@ -37,7 +37,7 @@ func (w *Writer) take(ctx context.Context, n int, mayWait bool) (block, error) {
 	if n >= largeBytes {
 		w.reclaim(false)
 	}
-	if b, ok := w.arena.take(n); ok {
+	if b, ok := w.arena.take(n, false); ok {
 		return b, nil
 	}
 	return w.takeElsewhere(ctx, n, mayWait)
@@ -48,14 +48,16 @@ func (w *Writer) takeElsewhere(ctx context.Context, n int, mayWait bool) (b bloc
 		return b, fmt.Errorf("%w: %d bytes of at most %d", ErrTooLarge, n, w.most)
 	}
 	w.reclaim(false)
-	if b, ok := w.arena.take(n); ok {
-		return b, nil
+	for _, join := range []bool{false, true} {
+		if b, ok := w.arena.take(n, join); ok {
+			return b, nil
+		}
 	}
 	if w.closed.Load() {
 		return b, ErrClosed
 	}
 	growErr := w.grow(n)
-	if b, ok := w.arena.take(n); ok {
+	if b, ok := w.arena.take(n, true); ok {
 		return b, nil
 	}
 	if !w.arena.canHave(n) {
@@ -78,7 +80,7 @@ func (w *Writer) dropFor(n int) (block, error) {
 	for drop := 1; w.blocks.len() > 0; drop *= 2 {
 		last := w.blocks.at(min(drop, w.blocks.len()) - 1)
 		w.reclaimTo(last.position + 1)
-		if b, ok := w.arena.take(n); ok {
+		if b, ok := w.arena.take(n, true); ok {
 			return b, nil
 		}
 	}
@@ -96,7 +98,7 @@ func (w *Writer) waitFor(ctx context.Context, n int, mayWait bool) (b block, err
 			return b, err
 		}
 		w.reclaim(true)
-		if b, ok := w.arena.take(n); ok {
+		if b, ok := w.arena.take(n, true); ok {
 			return b, nil
 		}
 	}
