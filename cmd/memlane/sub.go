@@ -160,6 +160,9 @@ type topic struct {
 	name   string
 	prefix []byte
 	s      *pubsub.Subscriber
+
+	met   bool // a publisher has been there
+	there bool // one has been there since it was said that there is none
 }
 
 func (s *sub) subscribe(d *memlane.Domain, name string, several bool) (*topic, error) {
@@ -178,7 +181,6 @@ func (s *sub) subscribe(d *memlane.Domain, name string, several bool) (*topic, e
 // follow prints the messages until there will be none any more, which is no error,
 // or all topics are to end.
 func (t *topic) follow(ctx context.Context) error {
-	seen := false
 	for ctx.Err() == nil {
 		changes := t.s.Changes()
 		steady, cancel := context.WithCancelCause(ctx)
@@ -189,18 +191,19 @@ func (t *topic) follow(ctx context.Context) error {
 			case <-steady.Done():
 			}
 		}()
-		err := t.followThese(steady, &seen)
+		err := t.followThese(steady)
 		cancel(nil)
 		if !errors.Is(err, errChanged) {
 			return err
 		}
+		t.met = true // even if it has gone again
 	}
 	return context.Cause(ctx)
 }
 
 // followThese is follow while no publisher comes or goes.
-func (t *topic) followThese(ctx context.Context, seen *bool) error {
-	*seen = *seen || t.s.Publishers() > 0
+func (t *topic) followThese(ctx context.Context) error {
+	t.there = t.there || t.s.Publishers() > 0
 	// Once more, because only the second look is after a publisher's end.
 	if err := t.drain(ctx); err != nil {
 		return err
@@ -209,12 +212,14 @@ func (t *topic) followThese(ctx context.Context, seen *bool) error {
 		if err := t.drain(ctx); err != nil {
 			return err
 		}
-		if *seen && t.s.Publishers() == 0 {
-			if t.untilEnd {
+		if t.s.Publishers() == 0 {
+			if t.untilEnd && (t.met || t.there) {
 				return nil
 			}
-			*seen = false
-			t.say("the last publisher of %q is gone; waiting for another", t.name)
+			if t.there {
+				t.there = false
+				t.say("the last publisher of %q is gone; waiting for another", t.name)
+			}
 		}
 		if err := t.wait(ctx); err != nil {
 			return err
@@ -251,8 +256,8 @@ func (t *topic) wait(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return t.print(m.Data)
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		return err // and nothing else, which would have to be reported
 	case errors.Is(err, shmsync.ErrBusy) && !t.limited && !t.untilEnd:
 		return errDone // --timeout
 	}
@@ -277,6 +282,7 @@ func (t *topic) report(err error) error {
 }
 
 func (t *topic) print(message []byte) error {
+	t.there = true
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.limited && t.printed == t.count {
