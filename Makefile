@@ -8,6 +8,7 @@
 # make prove-step  the same, after every machine instruction of every operation; half an hour
 # make models      every state of the locks' models, with Spin; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
+# make bench       messages beside floors and sockets; two minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere
@@ -17,7 +18,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-step models bench-sync lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-step models bench-sync bench lint rename
 
 all: build
 
@@ -83,6 +84,11 @@ models:
 # ARGS='-quick', '-json', "-only 'handoff/same'"; docs/PERFORMANCE.md has what came of it.
 bench-sync:
 	go build -o bin/bench-sync ./bench/sync && bin/bench-sync $(ARGS)
+
+# ARGS='--rounds 9', '--json'. For one part: bin/memlane bench latency.
+bench: build
+	for part in latency throughput fanout park; do bin/memlane bench $$part $(ARGS) || exit 1; done
+	bin/memlane bench compare
 
 # qemu-user (package qemu-user) does not emulate what is left out: the address in
 # SIGBUS, MADV_POPULATE_*, MAP_FIXED_NOREPLACE, duplicating by mremap, futex_waitv,

@@ -73,7 +73,13 @@ func Run(ctx context.Context, part string, c Config) (err error) {
 	if b.floor, err = compileFloor(ctx, b.folder); err != nil {
 		floors = fmt.Sprintf("floors are in Go, some ns slower than in C, and those of throughput are missing: %v", err)
 	}
-	b.report.note(fmt.Sprintf("%s; %d rounds of %v, a ratio is the median of theirs", floors, c.Rounds, c.Duration))
+	length := fmt.Sprintf("%d rounds of %v", c.Rounds, c.Duration)
+	if part == "compare" {
+		length = fmt.Sprintf("%d rounds in %v", c.Rounds, c.Duration)
+	} else {
+		b.report.note(floors)
+	}
+	b.report.note(length + ", in which all take turns; a ratio is the median of theirs")
 	measure := map[string]func() error{
 		"latency": b.latency, "throughput": b.throughput, "fanout": b.fanout, "park": b.park, "compare": b.compare,
 	}[part]
@@ -135,7 +141,7 @@ func (e *entry) fill(all []*entry) {
 	middle := median(sorted)
 	if e.rate {
 		f.Rate = middle
-		f.Bytes = middle * float64(f.Size)
+		f.Bytes = middle * float64(f.Size*f.Readers)
 	} else {
 		f.P50 = middle
 		if e.singles.n > 0 {

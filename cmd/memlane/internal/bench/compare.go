@@ -46,7 +46,7 @@ func (b *bench) compare() error {
 		title, what string
 		all         []*entry
 	}{
-		{"until all have answered one message of %s to %d", "compare-latency", answers},
+		{"until all of %[2]d have answered one message of %[1]s", "compare-latency", answers},
 		{"one way, messages of %s to each of %d", "compare-throughput", rates},
 	}
 	for _, t := range tables {

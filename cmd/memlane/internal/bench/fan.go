@@ -31,10 +31,7 @@ func fanOut(t *task, _ io.Writer) (*count, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &lane{task: t, pub: pub, out: make([]byte, t.Size)}
-	for range t.Batch {
-		l.batch = append(l.batch, make([]byte, t.Size))
-	}
+	l := &lane{task: t, pub: pub, outs: messagesOf(t)}
 	ctx, cancel := contextOf(patience)
 	defer cancel()
 	if err := pub.WaitSubscribers(ctx, t.Readers); err != nil {
@@ -45,24 +42,32 @@ func fanOut(t *task, _ io.Writer) (*count, error) {
 		put = l.putBatches
 	}
 	c := &count{Groups: make([]uint32, 0, samplesMost)}
-	const group = 256 // messages
+	group := 256 / len(l.outs) * len(l.outs) // messages
+	if group == 0 {
+		group = len(l.outs)
+	}
 	v := uint64(1)
 	begun := time.Now()
 	now := time.Duration(0)
-	for now < t.Warm+t.Length && len(c.Groups) < samplesMost {
+	ends := t.Warm + t.Length
+	for (now < ends || len(c.Groups) < groupsLeast) && len(c.Groups) < samplesMost {
 		before := time.Since(begun)
 		if err := put(v, group, false); err != nil {
 			return nil, err
 		}
-		v += group
+		v += uint64(group)
 		now = time.Since(begun)
+		if v < warmMessages*uint64(t.Batch) {
+			ends = now + t.Length
+			continue
+		}
 		if before >= t.Warm {
-			c.Groups = append(c.Groups, nanoseconds((now-before)*fanGroup/group))
-			c.Messages += group
+			c.Groups = append(c.Groups, nanoseconds((now-before)*fanGroup/time.Duration(group)))
+			c.Messages += uint64(group)
 			c.Took += now - before
 		}
 	}
-	if err := put(v, t.Batch, true); err != nil {
+	if err := put(v, len(l.outs), true); err != nil {
 		return nil, err
 	}
 	// The memory is there until all have seen the end.
@@ -73,6 +78,9 @@ func fanOut(t *task, _ io.Writer) (*count, error) {
 	_, err = ended.Receive(ctx)
 	return c, err
 }
+
+// warmMessages are so many that the ring has gone round, and the arena has grown.
+const warmMessages = 4096
 
 // gather is the subscribers.
 func gather(t *task) error {

@@ -235,8 +235,3 @@ func (l *floor) futex() (p pair, err error) {
 		close: l.close,
 	}, nil
 }
-
-// stream is the ring of the C side, for messages of one slot.
-func (l *floor) stream() (s stream, err error) {
-	return s, errors.New("this floor is in C alone")
-}

@@ -24,14 +24,12 @@ type lane struct {
 	pub    *pubsub.Publisher
 	sub    *pubsub.Subscriber
 	out    []byte
-	batch  [][]byte
+	outs   [][]byte // several, for one way
 }
 
 func openLane(t *task, policy pubsub.Policy) (l *lane, err error) {
 	l = &lane{task: t, out: make([]byte, t.Size)}
-	for range t.Batch {
-		l.batch = append(l.batch, make([]byte, t.Size))
-	}
+	l.outs = messagesOf(t)
 	defer func() {
 		if err != nil {
 			l.close()
@@ -183,31 +181,46 @@ func (l *lane) oneWay() stream {
 	return s
 }
 
-func (l *lane) putEach(v uint64, n int, over bool) error {
-	for i := range n {
-		if over && i == n-1 {
-			v |= final
-		}
-		fill(l.out, v)
-		if err := l.pub.Publish(background, l.out); err != nil {
-			return err
+// messagesOf makes room for the messages that are written at once.
+func messagesOf(t *task) (all [][]byte) {
+	for range writtenOf(t) {
+		all = append(all, make([]byte, t.Size))
+	}
+	return all
+}
+
+// fillAll writes messages from v on, and returns the number after them.
+func fillAll(messages [][]byte, v uint64, over bool) uint64 {
+	for i, m := range messages {
+		if over && i == len(messages)-1 {
+			fill(m, v|final)
+		} else {
+			fill(m, v)
 		}
 		v++
+	}
+	return v
+}
+
+func (l *lane) putEach(v uint64, n int, over bool) error {
+	for at := 0; at < n; at += len(l.outs) {
+		v = fillAll(l.outs, v, over && at+len(l.outs) >= n)
+		for _, m := range l.outs {
+			if err := l.pub.Publish(background, m); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
 func (l *lane) putBatches(v uint64, n int, over bool) error {
-	for at := 0; at < n; at += len(l.batch) {
-		for i, m := range l.batch {
-			if over && at+i == n-1 {
-				v |= final
+	for at := 0; at < n; at += len(l.outs) {
+		v = fillAll(l.outs, v, over && at+len(l.outs) >= n)
+		for i := 0; i < len(l.outs); i += l.task.Batch {
+			if err := l.pub.PublishBatch(background, l.outs[i:i+l.task.Batch]); err != nil {
+				return err
 			}
-			fill(m, v)
-			v++
-		}
-		if err := l.pub.PublishBatch(background, l.batch); err != nil {
-			return err
 		}
 	}
 	return nil

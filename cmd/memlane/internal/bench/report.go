@@ -85,9 +85,9 @@ type column struct {
 }
 
 var columns = []column{
-	{"transport", func(f *figure) string {
-		return f.Transport + strings.TrimPrefix(strings.TrimLeft(f.What, "abcdefghijklmnopqrstuvwxyz"), "-")
-	}, true},
+	{"transport", func(f *figure) string { return f.Transport }, true},
+	{"what", func(f *figure) string { return f.What }, true},
+	{"bytes", func(f *figure) string { return number(float64(f.Size)) }, false},
 	{"readers", func(f *figure) string { return number(float64(f.Readers)) }, false},
 	{"p50 ns", func(f *figure) string { return number(f.P50) }, false},
 	{"p99 ns", func(f *figure) string { return number(f.P99) }, false},

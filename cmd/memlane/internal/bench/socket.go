@@ -52,10 +52,11 @@ type socket struct {
 	w         *bufio.Writer // nil if not buffered
 	r         *bufio.Reader
 	out, into []byte
+	outs      [][]byte // several, for one way
 }
 
 func openSocket(t *task, at int) *socket {
-	s := &socket{task: t, fd: descriptor(at), out: make([]byte, t.Size), into: make([]byte, t.Size)}
+	s := &socket{task: t, fd: descriptor(at), out: make([]byte, t.Size), into: make([]byte, t.Size), outs: messagesOf(t)}
 	if t.Transport == bufferedTransport {
 		s.w, s.r = bufio.NewWriterSize(s.fd, 64<<10), bufio.NewReaderSize(s.fd, 64<<10)
 	}
@@ -137,14 +138,13 @@ func (s *socket) pair() pair {
 func (s *socket) oneWay() stream {
 	return stream{
 		put: func(v uint64, n int, over bool) error {
-			for i := range n {
-				if over && i == n-1 {
-					v |= final
+			for at := 0; at < n; at += len(s.outs) {
+				v = fillAll(s.outs, v, over && at+len(s.outs) >= n)
+				for _, m := range s.outs {
+					if err := s.write(m); err != nil {
+						return err
+					}
 				}
-				if err := s.send(v); err != nil {
-					return err
-				}
-				v++
 			}
 			if over {
 				return s.flush()

@@ -29,6 +29,7 @@ enum {
 	groups_least = 16, /* however slow the machine is just now */
 	slots = 1024, /* of the ring */
 	ring_bytes = slots * 64,
+	outs_count = 16, /* messages that are written before the first of them is sent */
 };
 static const uint64_t final = 1ull << 63; /* in the number of the last message */
 
@@ -36,6 +37,7 @@ static char *mine, *his;
 static int side;
 static long size, batch, group, warm_ns, length_ns;
 static char *out, *in; /* private payload */
+static char *outs;     /* several, for one way */
 
 static void fail(const char *what)
 {
@@ -214,28 +216,35 @@ ALWAYS void round_trips(void (*send)(uint64_t), int (*take)(uint64_t))
 
 static uint64_t cursor, limit; /* of this side */
 
-/* put sends messages v to v+n-1; the last one is the final one if it is over. */
-ALWAYS void put(uint64_t position, uint64_t v, long n, int over, long stride, uint64_t count)
+static long outs_stride;
+
+ALWAYS void prefetch_for_write(char *p)
 {
-	while (position - limit >= count)
-		limit = load(his + cursor_at);
-	char *slot = mine + data_at + position % count * stride;
-	if (n == 1) {
-		fill(out, size, over ? v | final : v);
-		memcpy(slot + 8, out, size);
-	} else {
-		for (long i = 0; i < n; i++) {
-			fill(out, size, over && i == n - 1 ? (v + i) | final : v + i);
-			memcpy(slot + 64 + i * size, out, size);
-		}
-	}
-	store(slot, position + 1);
-	__builtin_prefetch(mine + data_at + (position + 7) % count * stride, 1);
+#if defined(__x86_64__)
+	__asm__ volatile("prefetchw (%0)" : : "r"(p)); /* gcc knows it with -mprfchw only */
+#else
+	__builtin_prefetch(p, 1);
+#endif
 }
 
-ALWAYS int get(uint64_t position, uint64_t v, long n, long stride, uint64_t count)
+/* put sends n messages, which have been written from message on. */
+ALWAYS void put(uint64_t position, const char *message, long n, long stride, uint64_t mask)
 {
-	char *slot = his + data_at + position % count * stride;
+	while (position - limit > mask)
+		limit = load(his + cursor_at);
+	char *slot = mine + data_at + (position & mask) * stride;
+	if (n == 1)
+		memcpy(slot + 8, message, size);
+	else
+		for (long i = 0; i < n; i++)
+			memcpy(slot + 64 + i * size, message + i * outs_stride, size);
+	store(slot, position + 1);
+	prefetch_for_write(mine + data_at + ((position + 7) & mask) * stride);
+}
+
+ALWAYS int get(uint64_t position, uint64_t v, long n, long stride, uint64_t mask)
+{
+	char *slot = his + data_at + (position & mask) * stride;
 	if (load(slot) != position + 1) {
 		if (cursor != position)
 			store(mine + cursor_at, cursor = position);
@@ -252,7 +261,7 @@ ALWAYS int get(uint64_t position, uint64_t v, long n, long stride, uint64_t coun
 			over = check_payload(in, v + i);
 		}
 	}
-	if (position + 1 - cursor >= count / 8)
+	if (position + 1 - cursor > mask / 8)
 		store(mine + cursor_at, cursor = position + 1);
 	return over;
 }
@@ -263,12 +272,20 @@ static void one_way(void)
 	uint64_t count = slots;
 	while (count > 8 && count * stride > ring_bytes * 4)
 		count /= 2;
-	uint64_t position = 0, v = 1, n = 0;
+	long burst = size > 4096 ? 1 : 1024; /* messages between two looks at the clock, at least */
+	uint64_t mask = count - 1, position = 0, v = 1, n = 0;
+	/* Who copies a word with wider loads before it has left the processor's store
+	 * buffer waits for that: so several are written before the first one is sent. */
+	long written = batch > outs_count || size > 4096 ? batch : outs_count / batch * batch;
+	outs_stride = (size + 63) / 64 * 64;
+	if (posix_memalign((void **)&outs, 64, written * outs_stride) != 0)
+		fail("memory");
+	memset(outs, 0, written * outs_stride);
 	for (int phase = 0; phase < 2; phase++) {
 		/* The first one is to warm up. */
 		if (side == 1) {
 			for (int over = 0; !over; v += batch)
-				over = get(position++, v, batch, stride, count);
+				over = get(position++, v, batch, stride, mask);
 			store(mine + cursor_at, cursor = position);
 			store(mine + word_at, phase + 1);
 			continue;
@@ -277,8 +294,13 @@ static void one_way(void)
 		int64_t begun = now(), end = begun + (phase == 0 ? warm_ns : length_ns);
 		for (int over = 0; !over;) {
 			over = now() >= end;
-			for (long i = 0; i < 1024; i += batch, v += batch)
-				put(position++, v, batch, over && i + batch >= 1024, stride, count);
+			for (long i = 0; i < burst; i += written, v += written) {
+				int ends = over && i + written >= burst;
+				for (long k = 0; k < written; k++)
+					fill(outs + k * outs_stride, size, ends && k == written - 1 ? (v + k) | final : v + k);
+				for (long k = 0; k < written; k += batch)
+					put(position++, outs + k * outs_stride, batch, stride, mask);
+			}
 		}
 		while (load(his + word_at) != (uint64_t)phase + 1)
 			;
