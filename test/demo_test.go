@@ -103,6 +103,15 @@ func TestDemo(t *testing.T) {
 	if guarded == nil || guarded[1] != "0" || guarded[2] == "0" {
 		t.Errorf("torn reads of guarded memory: %v", guarded)
 	}
+	// What part 4 promises is checked by the demo itself.
+	slow := regexp.MustCompile(`slow, client 2 +([0-9,]+) +([0-9,]+) +([0-9,]+)\n`).FindStringSubmatch(text)
+	if slow == nil || number(slow[3]) == 0 || number(slow[2])+number(slow[3]) != number(slow[1]) {
+		t.Errorf("the slow subscriber: %q", slow)
+	}
+	kept := regexp.MustCompile(`Published: ([0-9,]+) messages, [1-9][0-9,]+/s\. client 1 has received ([0-9,]+), in order, and lost 0\.`).FindStringSubmatch(text)
+	if kept == nil || kept[1] != kept[2] {
+		t.Errorf("the subscriber that stayed: %q", kept)
+	}
 	if strings.Count(text, ": 0 torn (0.0 %)") < 3 {
 		t.Error("it does not say for each client that nothing was torn")
 	}
@@ -116,6 +125,9 @@ func TestDemo(t *testing.T) {
 		`copies of each byte, server +1 +3`,
 		`copies of each byte, each client +0 +1`,
 		`mapped file \[#+\] `,
+		`fast, client 1 +[0-9,]+ +[0-9,]+ +[0-9,]+\n`,
+		`client 3 has stopped to read after 100,000 messages; [0-9]+ slots are before it`,
+		`Killed with -9\. The publisher went on [0-9.]+ ms after that\.`,
 	} {
 		if !regexp.MustCompile(row).MatchString(text) {
 			t.Errorf("no %q", row)
@@ -130,6 +142,15 @@ func TestDemo(t *testing.T) {
 	wantNothingLeft(t, dir)
 }
 
+// number reads a number with commas.
+func number(text string) int {
+	n, err := strconv.Atoi(strings.ReplaceAll(text, ",", ""))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
 func TestDemoWithoutFile(t *testing.T) {
 	cmd, dir := demoCommand(t)
 	begun := time.Now()
@@ -138,7 +159,7 @@ func TestDemoWithoutFile(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	// A bound of the command's contract, not a measurement.
-	if took := time.Since(begun); took > 15*time.Second {
+	if took := time.Since(begun); took > 20*time.Second {
 		t.Errorf("took %v", took)
 	}
 	wantNothingLeft(t, dir)

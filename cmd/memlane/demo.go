@@ -14,13 +14,18 @@ func newDemo() *cobra.Command {
 		Use:   "demo [FILE]",
 		Short: "See shared memory at work, with real processes and your file",
 		Long: `Demo starts a server process and three client processes and shows, in less than
-15 seconds:
+20 seconds:
 
 1. FILE, or 64 MiB of random bytes, moving from the server to the clients through
    a mapped file, checked by hash;
 2. what raw mapped memory does not give: messages that are read while they are
    written are torn; guarded by a semaphore they are not, and what that costs;
-3. the same transfer over a Unix socket, and what both cost.
+3. the same transfer over a Unix socket, and what both cost;
+4. messages: what a slow subscriber loses it is told, exactly; and when a subscriber
+   that the publisher waits for is killed, the others lose nothing, and the publisher
+   goes on within milliseconds.
+
+It ends with 1 if anything of that is not so.
 
 FILE may be - for standard input. Of a file over 256 MiB, or a pipe over 64 MiB,
 the beginning is moved. The memory lies in the private folder ($MEMLANE_DIR or

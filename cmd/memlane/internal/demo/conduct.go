@@ -27,6 +27,8 @@ type order struct {
 	Avoid uint64        `json:",omitempty"` // an address to be mapped elsewhere than
 	Count int           `json:",omitempty"`
 	For   time.Duration `json:",omitempty"`
+	Pace  int           `json:",omitempty"` // messages between two rests
+	Block bool          `json:",omitempty"` // the topic blocks
 }
 
 // report is a peer's answer to one order.
@@ -41,6 +43,11 @@ type report struct {
 	Reads  int64  `json:",omitempty"` // messages read, or written
 	Torn   int64  `json:",omitempty"`
 	Sample string `json:",omitempty"`
+
+	Messages int64         `json:",omitempty"` // published, or received
+	Lost     int64         `json:",omitempty"` // that a subscriber was told of
+	Took     time.Duration `json:",omitempty"` // to publish them
+	Holds    []hold        `json:",omitempty"` // of a publisher
 }
 
 // usage is what a process spent between the orders begin and end.

@@ -65,5 +65,9 @@ func removeFolder(dir string) error {
 			return err
 		}
 	}
+	// The demo's own domain, whose folders are called after processes.
+	if err := os.RemoveAll(filepath.Join(dir, domainName+".domain")); err != nil {
+		return err
+	}
 	return os.Remove(dir)
 }

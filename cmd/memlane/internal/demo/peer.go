@@ -15,7 +15,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/mmap"
+	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/segment"
 	"github.com/memlane/memlane/shmsync"
 )
@@ -70,10 +72,16 @@ type process struct {
 	hash      hash.Hash          // client: of what arrived since begin
 	listener  net.Listener
 	conns     []net.Conn
-	copied    int64    // bytes
-	before    usage    // at begin
-	io        *os.File // /proc/self/io
-	looks     int64    // reads of it
+
+	// Of part 4.
+	domain     *memlane.Domain
+	publisher  *pubsub.Publisher
+	subscriber *pubsub.Subscriber
+
+	copied int64    // bytes
+	before usage    // at begin
+	io     *os.File // /proc/self/io
+	looks  int64    // reads of it
 }
 
 // counted counts the system calls for orders and answers, which are not part of
@@ -127,6 +135,13 @@ var ops = map[string]func(p *process, o order, r *report) error{
 	"hangup":    (*process).hangup,
 	"begin":     (*process).begin,
 	"end":       (*process).end,
+	"join":      (*process).join,
+	"advertise": (*process).advertise,
+	"subscribe": (*process).subscribe,
+	"await":     (*process).await,
+	"publish":   (*process).publish,
+	"read":      (*process).read,
+	"silence":   (*process).silence,
 }
 
 // load gets the input ready in the server's own memory, so that neither way of
