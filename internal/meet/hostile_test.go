@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +47,34 @@ func connect(t testing.TB, dir, id string) *stranger {
 	}
 	t.Cleanup(func() { conn.Close() })
 	return &stranger{conn, t}
+}
+
+// claim connects to a participant, says it is another, and prints what it is told.
+func claim(args []string) error {
+	folder, err := os.Open(filepath.Join(args[0], "sockets"))
+	if err != nil {
+		return err
+	}
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Net: "unixpacket", Name: fmt.Sprintf("/proc/self/fd/%d/%s.%s", folder.Fd(), meet.BootID(), args[1])})
+	if err != nil {
+		return err
+	}
+	id, err := strconv.ParseUint(args[2], 16, 64)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 5000)
+	if _, err := conn.Write(helloOf(id)); err != nil {
+		return err
+	}
+	if _, err := conn.Read(b); err != nil {
+		return err
+	}
+	if b[0] != refused {
+		return fmt.Errorf("told %x", b[:80])
+	}
+	fmt.Println(b[16])
+	return nil
 }
 
 func packet(kind, typ uint16, from, to uint32, body ...byte) []byte {
@@ -295,6 +324,22 @@ func TestUnpleasantPeer(t *testing.T) {
 		}
 		s.Close()
 		victim.want(fmt.Sprintf("p lost %016x/1", 1))
+	})
+	t.Run("goes without having read", func(t *testing.T) {
+		// The kernel tells its peer of that before it gives out what has come.
+		s := connect(t, dir, victim.id).meets(4)
+		s.send(portOf(1, 2, "topic", ""))
+		victim.want(fmt.Sprintf("p found subscriber %016x/1", 4))
+		stop(t, victim)
+		for i := range uint16(5) {
+			s.send(packet(message, i, 1, 1))
+		}
+		s.Close()
+		victim.Signal(syscall.SIGCONT)
+		for i := range 5 {
+			victim.want(fmt.Sprintf("p heard %016x/1 %d", 4, i))
+		}
+		victim.want(fmt.Sprintf("p lost %016x/1", 4))
 	})
 	t.Run("asks and does not read", func(t *testing.T) {
 		s := connect(t, dir, victim.id).meets(2)

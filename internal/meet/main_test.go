@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
 		"obey":  obey,
 		"live":  live,
+		"claim": claim,
 		"sleep": func([]string) error { select {} },
 	})
 }
@@ -184,6 +185,11 @@ func obey(args []string) error {
 			return syscall.Exec("/proc/self/exe", []string{"exe"}, os.Environ())
 		case "close":
 			err = n.Close()
+		case "again": // another participant in the same process
+			if err = n.Close(); err == nil {
+				n, err = meet.Open(args[0], c)
+				extra = fmt.Sprintf(" %016x", n.ID())
+			}
 		case "fds":
 			list, _ := os.ReadDir("/proc/self/fd")
 			extra = " " + strconv.Itoa(len(list))
@@ -206,25 +212,32 @@ func memory(content string) (*os.File, error) {
 	return f, err
 }
 
-// inChild returns what Send and Close say in a forked child.
+// inChild returns what Close says in a forked child. The child has one thread of the
+// runtime's, so it hangs if that was just about to run another goroutine: another is
+// forked then.
 func inChild(n *meet.Node) (string, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return "", err
 	}
-	pid, err := proctest.ForkAndTell(int(w.Fd()), func() byte {
-		if errors.Is(n.Close(), meet.ErrForked) {
-			return 'f'
+	for {
+		pid, err := proctest.ForkAndTell(int(w.Fd()), func() byte {
+			if n.Close() == meet.ErrForked {
+				return 'f'
+			}
+			return '-'
+		})
+		if err != nil {
+			return "", err
 		}
-		return '-'
-	})
-	if err != nil {
-		return "", err
+		b := make([]byte, 1)
+		r.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		_, err = r.Read(b)
+		syscall.Kill(pid, syscall.SIGKILL)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return " " + string(b), err
+		}
 	}
-	defer syscall.Kill(pid, syscall.SIGKILL)
-	b := make([]byte, 1)
-	_, err = r.Read(b)
-	return " " + string(b), err
 }
 
 // participant is a helper that obeys.

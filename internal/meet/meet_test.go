@@ -140,19 +140,33 @@ func total(m map[string][]string) (n int) {
 func TestPairAtOnce(t *testing.T) {
 	dir := domain(t)
 	a, b := start(t, nil, dir), start(t, nil, dir)
-	for i := range 200 {
-		topic := strconv.Itoa(i)
-		a.Send("add p publisher " + topic)
-		b.Send("add s subscriber " + topic)
-		a.want("p found subscriber " + b.id + "/" + strconv.Itoa(i+1))
-		b.want("s found publisher " + a.id + "/" + strconv.Itoa(i+1))
-		a.want("= add <nil>")
-		b.want("= add <nil>")
-	}
-	a.nothing()
-	b.nothing()
-	list, err := meet.List(dir)
-	if err != nil || len(list) != 400 {
-		t.Errorf("listed %d entries, %v", len(list), err)
+	const topics = 10
+	for range 50 {
+		// On the first topic they connect; on the others they have one already.
+		for i := range topics {
+			topic := strconv.Itoa(i)
+			a.Send("add p publisher " + topic + " 1")
+			b.Send("add s subscriber " + topic + " 1")
+			atA, atB := b.id+"/"+strconv.Itoa(i+1), a.id+"/"+strconv.Itoa(i+1)
+			a.want("p found subscriber " + atA)
+			b.want("s found publisher " + atB)
+			a.want("p heard " + atA + " 0")
+			b.want("s heard " + atB + " 0")
+			a.want("= add <nil>")
+			b.want("= add <nil>")
+		}
+		a.nothing()
+		b.nothing()
+		list, err := meet.List(dir)
+		if err != nil || len(list) != 2*topics {
+			t.Errorf("listed %d entries, %v", len(list), err)
+		}
+		old := a.id
+		a.id = strings.TrimSuffix(a.do("again"), " <nil>")
+		for i := topics; i > 0; i-- { // 10 before 1, with which it begins
+			b.want("s lost " + old + "/" + strconv.Itoa(i))
+		}
+		b.id = strings.TrimSuffix(b.do("again"), " <nil>")
+		a.read, b.read = nil, nil
 	}
 }
