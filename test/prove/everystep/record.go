@@ -25,11 +25,13 @@ Two processes survive it, one of which may be asleep in the operation's counterp
 - Names: the victim's name is there and whole, or not there; its directory is not locked, has no gap, and
   the name can be made by somebody else.
 - Members: the dead victim is gone, the stopped one is not; its place is free.
-- What becomes of the operation, its stages, come in their order: there is one instruction
-  at which each begins.
+- Single steps over all instructions find the stages of the operation in their order: there is one
+  instruction at which each begins.
 - Stuck: nobody waits 10 s for anything.
 
-*Killed at* and *stopped at* are the places that were reached, of all. All instructions are counted in
+*Killed at* and *stopped at* are the places that were reached, of all: by the same functions, after the
+same system calls and in the same stage. A victim that went another way is judged too, and counted in *kills* and
+*stops*; for its place there is another. All instructions are counted in
 *instructions*; of one that is executed again and again in a loop, called by the same functions, after the
 same system calls and in the same stage, the first four times and the last four are places; with
 ` + "`-loops 0`" + ` all are, which takes hours. *System calls* must be 0 where nobody waits. *Late* are

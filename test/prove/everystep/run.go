@@ -50,7 +50,8 @@ type run struct {
 	rnd      *rand.Rand
 	arena    *arena // nil: there is none, or it is not to be used any more
 	trace    *step.Trace
-	taken    []bool // which places of the trace are to be tried
+	turns    []turn // of its places
+	taken    []bool // which of them are to be tried
 	tally    tally
 	reports  int
 	misses   int // that were described
@@ -85,6 +86,10 @@ func (c *campaign) operation(ctx context.Context, op *operation) (tally, error) 
 func (r *run) operation(ctx context.Context) error {
 	if err := r.count(); err != nil {
 		return fmt.Errorf("%s: count its instructions: %w", r.op.name, err)
+	}
+	if err := r.inOrder(); err != nil && !r.op.mutant {
+		r.tally.broken++
+		fmt.Fprintf(os.Stderr, "everystep: %s: %v\n", r.op.name, err)
 	}
 	if r.op.quiet && r.trace.Syscalls > 0 {
 		r.tally.broken++
@@ -125,20 +130,22 @@ func (r *run) place(i int) step.Place {
 	return r.trace.Places[i]
 }
 
-// counts is how often instructions are counted. The shortest way is the one that
-// most victims go: now and then one has to get memory from the operating system,
-// or reads from /proc a little more.
-const counts = 3
+// counts is how often instructions are counted at most.
+const counts = 12
 
-// count finds all places, by single steps.
+// count finds all places, by single steps. The first way that two victims have gone is
+// the one that most go: now and then one finds memory where others have to get some,
+// or reads from /proc a little more. If there is none such it is the shortest.
 func (r *run) count() error {
 	if !r.op.mutant {
 		// The first victim in a new segment finds it as no other does.
-		if err := r.with(r.uninterrupted); err != nil {
+		if err := r.with(r.uninterrupted); err != nil && !errors.Is(err, errAside) {
 			return err
 		}
 	}
-	for range counts {
+	seen := map[int]bool{} // by their lengths
+	again := false
+	for n := 0; n < counts && !again; n++ {
 		err := r.with(func(a *arena) error {
 			v, err := r.begin(a)
 			if err != nil {
@@ -146,15 +153,15 @@ func (r *run) count() error {
 			}
 			defer v.Kill()
 			var turns []turn
-			look := func() {
-				turns = append(turns, turn{v.Syscalls(), r.op.judge.stage(a), fmt.Sprint([]uint64(v.Stack()))})
-			}
+			look := func() { turns = append(turns, r.turn(a, v)) }
 			trace, err := v.Trace(look, func() error { return r.awaken(a) })
 			if err != nil {
 				return err
 			}
-			if r.trace == nil || len(trace.Places) < len(r.trace.Places) {
-				r.trace, r.taken = trace, r.campaign.take(turns)
+			n := len(trace.Places)
+			again, seen[n] = seen[n], true
+			if r.trace == nil || again || n < len(r.trace.Places) {
+				r.trace, r.turns, r.taken = trace, turns, r.campaign.take(turns)
 			}
 			if r.op.mutant {
 				return nil
@@ -162,12 +169,15 @@ func (r *run) count() error {
 			stages := r.op.judge.stages()
 			return judged(r.comeToEnd(a, stages[len(stages)-1]))
 		})
-		if err != nil {
+		if err != nil && !errors.Is(err, errAside) {
 			return err
 		}
-		if r.op.mutant {
+		if r.op.mutant || err != nil {
 			r.discard()
 		}
+	}
+	if r.trace == nil {
+		return errAside
 	}
 	r.tally.instructions, r.tally.syscalls = len(r.trace.Places)-1, r.trace.Syscalls
 	return nil
@@ -200,6 +210,11 @@ type turn struct {
 	stack    string // the instruction, and who has called whom to get there
 }
 
+// turn returns where the victim stands.
+func (r *run) turn(a *arena, v *step.Victim) turn {
+	return turn{v.Syscalls(), r.op.judge.stage(a), fmt.Sprint([]uint64(v.Stack()))}
+}
+
 // take says which places are tried: all, but of an instruction that is executed
 // again and again in a loop only the first times and the last.
 func (c *campaign) take(turns []turn) []bool {
@@ -218,20 +233,23 @@ func (c *campaign) take(turns []turn) []bool {
 
 // all takes a victim to each of the places, in an order drawn by lot.
 func (r *run) all(ctx context.Context, places []int, kill bool, at, victims *int) error {
-	stages := map[int]string{}
 	for _, i := range r.shuffled(places) {
 		for n := range tries {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			there, stage, err := r.once(i, kill)
-			*victims++
+			there, err := r.once(i, kill)
+			if errors.Is(err, errAside) {
+				err = nil
+				r.discard()
+			} else {
+				*victims++
+			}
 			if err != nil && !r.failed(err, i, kill) {
 				return fmt.Errorf("%s, place %d (%v): %w", r.op.name, i, r.place(i), err)
 			}
 			if there {
 				*at++
-				stages[i] = stage
 				break
 			}
 			if n+1 == tries {
@@ -239,12 +257,6 @@ func (r *run) all(ctx context.Context, places []int, kill bool, at, victims *int
 					fmt.Printf("%s: in %d tries no victim came by %v\n", r.op.name, tries, r.place(i))
 				}
 			}
-		}
-	}
-	if kill && !r.op.mutant {
-		if err := r.inOrder(stages); err != nil {
-			r.tally.broken++
-			fmt.Fprintf(os.Stderr, "everystep: %s: %v\n", r.op.name, err)
 		}
 	}
 	return nil
@@ -352,13 +364,17 @@ func call(f func(a *arena) error, a *arena) error {
 	return f(a)
 }
 
+// errAside: the victim was waked, and has fallen asleep again, as somebody else was
+// faster who slept beside it. Such a victim is of no use, and not judged.
+var errAside = errors.New("it has fallen asleep again")
+
 // awaken does what a victim waits for that has fallen asleep.
 func (r *run) awaken(a *arena) error {
 	if r.op.asleep == nil {
 		return errors.New("the victim sleeps, and nobody is to wake it")
 	}
 	if a.awake {
-		return nil // it has been waked already
+		return errAside
 	}
 	a.awake = true
 	err := r.op.asleep(a)
@@ -366,9 +382,9 @@ func (r *run) awaken(a *arena) error {
 	return judged(err)
 }
 
-// once takes one victim to a place, kills or stops it there, and judges. It says
-// whether it was there, and in which stage it was.
-func (r *run) once(i int, kill bool) (there bool, stage string, err error) {
+// once takes one victim to a place, kills or stops it there, and judges, wherever it
+// is. It says whether it was there.
+func (r *run) once(i int, kill bool) (there bool, err error) {
 	err = r.with(func(a *arena) error {
 		v, err := r.begin(a)
 		if err != nil {
@@ -378,7 +394,7 @@ func (r *run) once(i int, kill bool) (there bool, stage string, err error) {
 		if there, err = r.goTo(a, v, i); err != nil {
 			return err
 		}
-		stage = r.op.judge.stage(a)
+		stage := r.op.judge.stage(a)
 		if kill {
 			where := v.Stack()
 			if err := v.Kill(); err != nil {
@@ -401,7 +417,7 @@ func (r *run) once(i int, kill bool) (there bool, stage string, err error) {
 		}
 		return nil
 	})
-	return there, stage, err
+	return there, err
 }
 
 // goTo takes the victim to the place; there is false if it has not come by it.
@@ -416,6 +432,9 @@ func (r *run) goTo(a *arena, v *step.Victim, i int) (there bool, err error) {
 		switch {
 		case err != nil:
 			return false, judged(err)
+		case event == step.Stopped && !place.Asleep && !place.VDSO:
+			// One that goes another way can come by the same instruction elsewhere.
+			return r.turn(a, v) == r.turns[i], nil
 		case event != step.Asleep:
 			return event == step.Stopped, nil
 		}
@@ -446,27 +465,24 @@ func (r *run) comeToEnd(a *arena, stage string) error {
 	return nil
 }
 
-// inOrder checks that victims that were killed later have come further: the stages
-// come one after the other, each by one instruction, and never again. It notes how
-// many were in each, and where each begins.
-func (r *run) inOrder(stages map[int]string) error {
+// inOrder checks that the stages come one after the other, each by one instruction,
+// and never again. It notes how many places are in each.
+func (r *run) inOrder() error {
 	order := r.op.judge.stages()
 	at, n := 0, 0
 	var notes []string
 	note := func() { notes = append(notes, fmt.Sprintf("%d %s", n, order[at])) }
-	for i := range r.trace.Places {
-		stage := stages[i]
-		if stage == "" {
-			continue // not taken, or missed
-		}
-		for at < len(order) && order[at] != stage {
+	for i, t := range r.turns {
+		for at < len(order) && order[at] != t.stage {
 			note()
 			at, n = at+1, 0
 		}
 		if at == len(order) {
-			return fmt.Errorf("after %d instructions it is in the stage %q; the stages come in the order %v", i, stage, order)
+			return fmt.Errorf("after %d instructions it is in the stage %q; the stages come in the order %v", i, t.stage, order)
 		}
-		n++
+		if r.taken[i] {
+			n++
+		}
 	}
 	note()
 	r.tally.stages = strings.Join(notes, ", ")

@@ -3,6 +3,7 @@ package step
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -221,14 +222,27 @@ func (v *Victim) atCall() (bool, error) {
 // Stack returns where the victim stands, and the functions that have called it.
 func (v *Victim) Stack() Stack {
 	s := Stack{v.regs.Rip}
+	if v.memory == nil {
+		var err error
+		if v.memory, err = os.Open(fmt.Sprintf("/proc/%d/mem", v.pid)); err != nil {
+			return s
+		}
+	}
 	// Go keeps frame pointers: each frame has its caller's, then where it returns.
-	frame := v.regs.Rbp
-	for frame != 0 && len(s) < 12 {
-		var words [16]byte
-		if n, err := syscall.PtracePeekData(v.pid, uintptr(frame), words[:]); err != nil || n < len(words) {
+	// Most of them are near each other.
+	var near [2048]byte
+	begin := v.regs.Rsp
+	n, _ := v.memory.ReadAt(near[:], int64(begin))
+	for frame := v.regs.Rbp; frame != 0 && len(s) < 12; {
+		words := near[:n]
+		if at := frame - begin; at <= uint64(n) && uint64(n)-at >= 16 {
+			words = words[at:]
+		} else if m, _ := v.memory.ReadAt(near[:16], int64(frame)); m == 16 {
+			words, n = near[:16], 0
+		} else {
 			break
 		}
-		frame = binary.LittleEndian.Uint64(words[:])
+		frame = binary.LittleEndian.Uint64(words)
 		s = append(s, binary.LittleEndian.Uint64(words[8:])-1)
 	}
 	return s

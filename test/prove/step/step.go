@@ -152,6 +152,9 @@ func Begin() {
 	// A signal that is ignored, which only a tracer sees: up to here the victim
 	// runs at full speed.
 	syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(os.Getpid()), uintptr(syscall.SIGCONT))
+	// The system monitor, which is held from here on, may have asked for a pause of
+	// this goroutine just before, or others may be waiting to run.
+	runtime.Gosched()
 	syscall.RawSyscall(markCall, markBegin, ^uintptr(markBegin), 0)
 }
 

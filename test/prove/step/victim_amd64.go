@@ -17,6 +17,7 @@ type Victim struct {
 	pid     int
 	monitor int // the thread of the runtime's system monitor, which is held; 0: none
 	vdso    uint64
+	memory  *os.File           // nil until something is read from it
 	regs    syscall.PtraceRegs // at the last stop
 
 	syscalls int            // made since Begin
@@ -74,13 +75,13 @@ func (v *Victim) start(args []string) error {
 	if v.vdso, err = vdsoOf(v.pid); err != nil {
 		return err
 	}
-	for range 2 { // into the mark, and out of it
+	for !v.at(markBegin) {
 		if _, err := v.resume(syscall.PTRACE_SYSCALL); err != nil {
 			return err
 		}
 	}
-	if !v.at(markBegin) {
-		return fmt.Errorf("system call %d is not the first mark", int64(v.regs.Orig_rax))
+	if _, err := v.resume(syscall.PTRACE_SYSCALL); err != nil { // out of it
+		return err
 	}
 	if f := runtime.FuncForPC(uintptr(v.regs.Rip)); f == nil || !strings.HasSuffix(f.Name(), "Syscall6") {
 		return fmt.Errorf("the victim's code lies elsewhere than ours (%#x): build this program without -buildmode=pie", v.regs.Rip)
@@ -207,6 +208,10 @@ func (v *Victim) Wait() (syscall.WaitStatus, error) {
 			return 0, err
 		}
 		v.monitor = 0
+	}
+	if v.memory != nil {
+		v.memory.Close()
+		v.memory = nil
 	}
 	status, err := v.reap(v.pid)
 	v.gone = v.gone || err == nil
