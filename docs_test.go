@@ -49,21 +49,21 @@ func TestSeedRowsNameTheirTests(t *testing.T) {
 	}
 }
 
-// The first code of the README is the code of examples/seed, which tests run.
+// The programs of the README are those of examples, which tests run.
 func TestReadmeShowsTheExamples(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"server", "client"} {
-		source, err := os.ReadFile(filepath.Join("examples/seed", name, "main.go"))
+	for _, name := range []string{"seed/server", "seed/client", "pubsub/publisher", "pubsub/subscriber"} {
+		source, err := os.ReadFile(filepath.Join("examples", name, "main.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		// The README leaves out what every program has: package and imports.
 		_, body, ok := strings.Cut(string(source), "func main() {")
 		if !ok || !strings.Contains(string(readme), "```go\nfunc main() {"+body+"```") {
-			t.Errorf("README.md does not show examples/seed/%s as it is", name)
+			t.Errorf("README.md does not show examples/%s as it is", name)
 		}
 	}
 }

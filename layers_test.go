@@ -49,6 +49,8 @@ var policy = []row{
 	{dir: "spec/generate", layer: 9},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},
+	{dir: "examples/pubsub/publisher", layer: 9},
+	{dir: "examples/pubsub/subscriber", layer: 9},
 	{dir: "cmd/memlane/internal/demo", layer: 8, external: []string{"github.com/dustin/go-humanize"}},
 	{dir: "cmd/memlane/internal/bench", layer: 8, external: []string{"github.com/dustin/go-humanize", "golang.org/x/sys/unix"}},
 	{dir: "cmd/memlane", layer: 9, external: []string{"github.com/dustin/go-humanize", "github.com/spf13/cobra", "golang.org/x/term"}},

@@ -322,3 +322,25 @@ func TestListMarksTheDead(t *testing.T) {
 		t.Errorf("somebody is left: %s", out)
 	}
 }
+
+// The two programs of the README.
+func TestPubSubExamples(t *testing.T) {
+	folder := t.TempDir()
+	built := t.TempDir()
+	build := exec.Command("go", "build", "-o", built+string(os.PathSeparator), "./examples/pubsub/...")
+	build.Dir = ".."
+	if text, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	env := append(os.Environ(), "MEMLANE_DIR="+folder)
+	subscriber, publisher := exec.Command(built+"/subscriber"), exec.Command(built+"/publisher")
+	subscriber.Env, publisher.Env = env, env
+	sub := startCommand(t, subscriber)
+	pub := startCommand(t, publisher)
+	for i := range 3 {
+		if got, want := sub.line(t), fmt.Sprintf("%d espresso %d", i, i); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	pub.wantExit(t, 0, "")
+}

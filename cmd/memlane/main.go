@@ -12,9 +12,9 @@
 //	6    somebody else has it: not free at once, or not within --timeout
 //	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 //
-// What runs until it is told to end, server --hold, client --follow and sync lock
-// without a command, ends with 0 then. sync lock with a command ends with the
-// command's code.
+// What runs until it is told to end, server --hold, client --follow, sync lock
+// without a command, sub and stat --watch, ends with 0 then. sync lock with a command
+// ends with the command's code.
 package main
 
 import (
@@ -40,8 +40,9 @@ const exitCodes = `Exit codes:
   5    the memory went away while it was used: its file was cut short
   6    somebody else has it: not free at once, or not within --timeout
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
-What runs until it is told to end, server --hold, client --follow and sync lock
-without a command, ends with 0. sync lock with a command ends with its code.
+What runs until it is told to end, server --hold, client --follow, sync lock
+without a command, sub and stat --watch, ends with 0. sync lock with a command ends
+with its code.
 `
 
 func main() { os.Exit(run()) }
@@ -150,7 +151,7 @@ func newRoot(signals *signals) *cobra.Command {
 read, with no copy through the kernel.
 
 Begin with "memlane demo". The simplest use is "memlane server", then
-"memlane client".
+"memlane client"; "memlane sub" and "memlane pub" exchange messages.
 
 ` + exitCodes,
 		SilenceUsage:  true,
