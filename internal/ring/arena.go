@@ -84,6 +84,16 @@ func (a *arena) memory(b block) []byte {
 	return c.bytes[at : at+n : at+n]
 }
 
+// next returns the block that is taken after b, if another of its size is; nil if
+// that is not known.
+func (a *arena) next(b block) []byte {
+	free := a.chunks[b.chunk].free[b.order]
+	if len(free) == 0 {
+		return nil
+	}
+	return a.memory(block{b.chunk, free[len(free)-1], b.order})
+}
+
 // offset returns where a block begins in its chunk.
 func (a *arena) offset(b block) int { return int(b.unit) << a.chunks[b.chunk].unit }
 

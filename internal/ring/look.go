@@ -67,8 +67,7 @@ func (v *View) Look() Picture {
 			p.Sequence = (p.Sequence + where>>32 - 1) & surplusMask
 		}
 		word.FenceLoads()
-		stamp := last.stamp().Load()
-		if stamp == p.Head || stamp == 0 && v.region.Uint64(layout.TopicTailAt).Load() == p.Head {
+		if last.stamp().Load() == p.Head || v.head(p.Tail) == p.Head {
 			break
 		}
 	}

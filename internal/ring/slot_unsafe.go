@@ -50,12 +50,12 @@ func (s slot) payload(n int) []byte {
 // prefetch has the processor fetch the slot's first line for writing.
 func (s slot) prefetch() { prefetchForWrite(s.p) }
 
-// prefetchBlock does so with the first lines of a block.
-func prefetchBlock(b []byte) {
-	for at := 0; at < len(b) && at < 16*64; at += 64 {
+// prefetchBlock does so with the first lines of a block, as many as n bytes are.
+func prefetchBlock(b []byte, n int) {
+	for at := 0; at < min(n, len(b), 16*64); at += 64 {
 		prefetchForWrite(unsafe.Pointer(&b[at]))
 	}
 }
 
-// words returns memory of a multiple of 8 bytes as words.
+// wordAt returns the word of memory at an offset.
 func wordAt(b []byte, at int) *word.Uint64 { return (*word.Uint64)(unsafe.Pointer(&b[at : at+8][0])) }

@@ -158,7 +158,10 @@ func (w *Writer) commitBlock(b block, n, count int) error {
 	word.StorePlain(slot.meta(), meta|w.surplus<<surplusShift)
 	w.surplus = (w.surplus + uint64(count-1)) & surplusMask
 	w.blocks.push(published{w.head, b, n})
-	return w.commit(slot)
+	err := w.commit(slot)
+	// While readers are busy with this one.
+	prefetchBlock(w.arena.next(b), n)
+	return err
 }
 
 // PublishBatch publishes several messages at once, and in a row: readers get all of
