@@ -41,7 +41,11 @@ func NewView(r *region.Region) (*View, error) {
 	return &View{newSlots(r.Bytes(layout.TopicBytes, c.Slots*c.SlotBytes), c.Slots, c.SlotBytes), r, c}, nil
 }
 
-// Look returns what there is to see.
+// looks is how often it is looked again when the writer has come round meanwhile.
+const looks = 1000
+
+// Look returns what there is to see. Of a writer that comes round faster than one can
+// look, it may be somewhat old.
 func (v *View) Look() Picture {
 	p := Picture{
 		Slots: v.config.Slots, SlotBytes: v.config.SlotBytes, Policy: v.config.Policy,
@@ -51,7 +55,7 @@ func (v *View) Look() Picture {
 		Wakes:      v.region.Uint64(layout.TopicWakesAt).Load(),
 		Evicted:    v.region.Uint64(layout.TopicEvictedAt).Load(),
 	}
-	for range attempts {
+	for range looks {
 		p.Tail = v.region.Uint64(layout.TopicTailAt).Load()
 		p.Head = v.head(p.Tail)
 		if p.Head == 0 {
@@ -67,7 +71,8 @@ func (v *View) Look() Picture {
 			p.Sequence = (p.Sequence + where>>32 - 1) & surplusMask
 		}
 		word.FenceLoads()
-		if last.stamp().Load() == p.Head || v.head(p.Tail) == p.Head {
+		// Nothing is overwritten before the tail has moved.
+		if v.region.Uint64(layout.TopicTailAt).Load() == p.Tail {
 			break
 		}
 	}
