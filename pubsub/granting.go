@@ -56,7 +56,7 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		return err
 	}
 	joined := &peer{remote: r, memory: mem}
-	joined.member, err = p.writer.Join(entry, l.history, l.flags&flagPeeks == 0, func(member *ring.Member, s ring.Start) error {
+	_, err = p.writer.Join(entry, l.history, l.flags&flagPeeks == 0, func(member *ring.Member, s ring.Start) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		joined.member = member
