@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/memlane/memlane/internal/ring"
 )
@@ -97,4 +98,32 @@ func BenchmarkInTurn(b *testing.B) {
 			})
 		})
 	}
+}
+
+// The same for batches of 16.
+func BenchmarkBatchInTurn(b *testing.B) {
+	tp := newTopic(b, ring.Config{Slots: 1024, SlotBytes: 64, ArenaBytes: 128 << 10, ArenaLimit: 1 << 28, Policy: ring.Block})
+	r := tp.join(0, true)
+	var batch [][]byte
+	for range 16 {
+		batch = append(batch, make([]byte, 64))
+	}
+	buf := make([]byte, 0, 64)
+	var publishing, receiving time.Duration
+	for range b.N / 16 {
+		begun := time.Now()
+		if err := tp.w.PublishBatch(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+		between := time.Now()
+		for range 16 {
+			if _, _, err := r.Next(buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+		publishing += between.Sub(begun)
+		receiving += time.Since(between)
+	}
+	b.ReportMetric(float64(publishing)/float64(b.N), "ns/published")
+	b.ReportMetric(float64(receiving)/float64(b.N), "ns/received")
 }

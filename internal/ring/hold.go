@@ -55,16 +55,22 @@ func (r *Reader) Borrow(buf []byte) (message []byte, hold int, sequence uint64, 
 }
 
 func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
-	m, err := r.peekBatch()
+	b := &r.batch
+	n := lengthAt(b.memory, b.next)
+	if n > len(b.memory)-b.at {
+		return buf, -1, 0, r.badBatch(n)
+	}
+	hold, err := r.holds.add(r.entry, r.position, len(b.memory))
 	if err != nil {
 		return buf, -1, 0, err
 	}
-	hold, err := r.holds.add(r.entry, r.position, len(r.batch.memory))
-	if err != nil {
-		return buf, -1, 0, err
-	}
+	m := b.memory[b.at : b.at+n : b.at+n]
 	sequence := r.expect
-	r.leaveBatch(len(m))
+	r.expect = (sequence + 1) & surplusMask
+	b.at += pad(n)
+	if b.next++; b.next == b.count || b.at > len(b.memory) {
+		r.endBatch()
+	}
 	return m, hold, sequence, nil
 }
 

@@ -307,37 +307,34 @@ func (r *Reader) pass(n int) {
 
 // fromBatch returns the next message of the batch.
 func (r *Reader) fromBatch(buf []byte) ([]byte, uint64, error) {
-	m, err := r.peekBatch()
-	if err != nil {
-		return buf, 0, err
+	b := &r.batch
+	n := lengthAt(b.memory, b.next)
+	if n > len(b.memory)-b.at {
+		return buf, 0, r.badBatch(n)
 	}
-	buf = sized(buf, len(m))
-	word.CopyOut(buf, m)
+	buf = sized(buf, n)
+	word.CopyOut(buf, b.memory[b.at:b.at+n])
 	sequence := r.expect
-	r.leaveBatch(len(m))
+	r.expect = (sequence + 1) & surplusMask
+	b.at += pad(n)
+	if b.next++; b.next == b.count || b.at > len(b.memory) {
+		r.endBatch()
+	}
 	return buf, sequence, nil
 }
 
-// peekBatch returns the next message of the batch, in place.
-func (r *Reader) peekBatch() ([]byte, error) {
+func (r *Reader) badBatch(n int) error {
 	b := &r.batch
-	lengths := word.LoadPlain(wordAt(b.memory, b.next/2*8))
-	n := int(uint32(lengths >> (32 * (b.next & 1))))
-	if n > len(b.memory)-b.at {
-		b.count = 0
-		return nil, fmt.Errorf("%w: message %d of a batch has %d bytes at %d of %d", ErrCorrupt, b.next, n, b.at, len(b.memory))
-	}
-	return b.memory[b.at : b.at+n : b.at+n], nil
+	b.count = 0
+	return fmt.Errorf("%w: message %d of a batch has %d bytes at %d of %d", ErrCorrupt, b.next, n, b.at, len(b.memory))
 }
 
-// leaveBatch goes on to the next message.
-func (r *Reader) leaveBatch(n int) {
+// endBatch is called after a message: if it was the last one, the reader goes on; if
+// there is no room for the next one's padding, that is found out when it is looked at.
+func (r *Reader) endBatch() {
 	b := &r.batch
-	b.at += pad(n)
-	b.next++
-	r.expect = (r.expect + 1) & surplusMask
 	if b.next < b.count {
-		b.at = min(b.at, len(b.memory)) // the next one is found out
+		b.at = len(b.memory)
 		return
 	}
 	b.count = 0

@@ -164,6 +164,7 @@ func TestConcurrently(t *testing.T) {
 				wg.Go(func() {
 					if err := r.all(n, policy, uint64(k)); err != nil {
 						t.Errorf("reader %d: %v", k, err)
+						tp.w.Close() // which would wait for it
 					}
 				})
 			}

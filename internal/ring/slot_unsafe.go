@@ -59,3 +59,10 @@ func prefetchBlock(b []byte, n int) {
 
 // wordAt returns the word of memory at an offset.
 func wordAt(b []byte, at int) *word.Uint64 { return (*word.Uint64)(unsafe.Pointer(&b[at : at+8][0])) }
+
+// lengthAt returns the i-th of the lengths that a packed block begins with, which it
+// has room for.
+func lengthAt(b []byte, i int) int {
+	pair := word.LoadPlain((*word.Uint64)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i>>1<<3)))
+	return int(uint32(pair >> (i & 1 << 5)))
+}

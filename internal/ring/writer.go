@@ -90,7 +90,7 @@ func NewWriter(r *region.Region, c *Config, owner Owner) (*Writer, error) {
 	}
 	w.arena.add(r.Bytes(at+c.Slots*c.SlotBytes, c.ArenaBytes))
 	w.grown.Store(uint64(w.arena.bytes))
-	w.readers.Store(&list{})
+	w.readers.Store(listOf(nil))
 	return w, nil
 }
 
