@@ -31,7 +31,8 @@ Two processes survive it, one of which may be asleep in the operation's counterp
 
 *Killed at* and *stopped at* are the places that were reached, of all: by the same functions, after the
 same system calls and in the same stage. A victim that went another way is judged too, and counted in *kills* and
-*stops*; for its place there is another. All instructions are counted in
+*stops*; for its place there is another. One whose wake came to nothing because who slept beside it was
+faster is replaced without being judged. All instructions are counted in
 *instructions*; of one that is executed again and again in a loop, called by the same functions, after the
 same system calls and in the same stage, the first four times and the last four are places; with
 ` + "`-loops 0`" + ` all are, which takes hours. *System calls* must be 0 where nobody waits. *Late* are
@@ -91,5 +92,5 @@ func (t tally) String(op *operation) string {
 	if op.mutant {
 		return text + fmt.Sprintf("; caught %d times, %d of them stuck", t.broken+t.stuck, t.stuck)
 	}
-	return text + fmt.Sprintf("; %d broken, %d stuck, %d late", t.broken, t.stuck, t.late)
+	return text + fmt.Sprintf("; %d broken, %d stuck, %d late, %d not judged", t.broken, t.stuck, t.late, t.asides)
 }

@@ -32,6 +32,7 @@ type tally struct {
 	killedAt, stoppedAt    int // of them
 	kills, stops           int // also where the place was missed
 	broken, stuck          int
+	asides                 int    // victims that were not judged: see errAside
 	late                   int    // answers that took more than half a second, of a backstop
 	stages                 string // for people: how many places are in each
 }
@@ -41,7 +42,7 @@ func (t tally) missed() int { return t.killPlaces + t.stopPlaces - t.killedAt - 
 
 // tries is how often a place is looked for. Operations that read files or keep
 // what they need in maps do not go exactly the same way each time.
-const tries = 25
+const tries = 50
 
 // A run is one operation's.
 type run struct {
@@ -133,9 +134,10 @@ func (r *run) place(i int) step.Place {
 // counts is how often instructions are counted at most.
 const counts = 12
 
-// count finds all places, by single steps. The first way that two victims have gone is
-// the one that most go: now and then one finds memory where others have to get some,
-// or reads from /proc a little more. If there is none such it is the shortest.
+// count finds all places, by single steps. The first way that three victims have gone
+// is the one that most go: now and then one finds memory where others have to get some,
+// or is one of the goroutines whose times the Go runtime takes. If there is none such
+// it is the shortest.
 func (r *run) count() error {
 	if !r.op.mutant {
 		// The first victim in a new segment finds it as no other does.
@@ -143,9 +145,9 @@ func (r *run) count() error {
 			return err
 		}
 	}
-	seen := map[int]bool{} // by their lengths
-	again := false
-	for n := 0; n < counts && !again; n++ {
+	seen := map[int]int{} // how many, by their lengths
+	common := false
+	for n := 0; n < counts && !common; n++ {
 		err := r.with(func(a *arena) error {
 			v, err := r.begin(a)
 			if err != nil {
@@ -155,12 +157,16 @@ func (r *run) count() error {
 			var turns []turn
 			look := func() { turns = append(turns, r.turn(a, v)) }
 			trace, err := v.Trace(look, func() error { return r.awaken(a) })
+			if err == nil {
+				err = a.aside()
+			}
 			if err != nil {
 				return err
 			}
 			n := len(trace.Places)
-			again, seen[n] = seen[n], true
-			if r.trace == nil || again || n < len(r.trace.Places) {
+			seen[n]++
+			common = seen[n] == 3
+			if r.trace == nil || common || n < len(r.trace.Places) {
 				r.trace, r.turns, r.taken = trace, turns, r.campaign.take(turns)
 			}
 			if r.op.mutant {
@@ -241,6 +247,7 @@ func (r *run) all(ctx context.Context, places []int, kill bool, at, victims *int
 			there, err := r.once(i, kill)
 			if errors.Is(err, errAside) {
 				err = nil
+				r.tally.asides++
 				r.discard()
 			} else {
 				*victims++
@@ -364,9 +371,19 @@ func call(f func(a *arena) error, a *arena) error {
 	return f(a)
 }
 
-// errAside: the victim was waked, and has fallen asleep again, as somebody else was
-// faster who slept beside it. Such a victim is of no use, and not judged.
-var errAside = errors.New("it has fallen asleep again")
+// errAside: the victim was waked, and who slept beside it was faster, by the look that
+// package wait takes at all sleepers. Such a victim is of no use, and not judged.
+var errAside = errors.New("somebody else got what the victim was waked for")
+
+// aside says whether that has happened so far.
+func (a *arena) aside() error {
+	for _, s := range a.parked {
+		if a.awake && (s.answered() || !step.Sleeps(s.pid, s.thread)) {
+			return errAside
+		}
+	}
+	return nil
+}
 
 // awaken does what a victim waits for that has fallen asleep.
 func (r *run) awaken(a *arena) error {
@@ -395,6 +412,9 @@ func (r *run) once(i int, kill bool) (there bool, err error) {
 			return err
 		}
 		stage := r.op.judge.stage(a)
+		if err := a.aside(); err != nil {
+			return err
+		}
 		if kill {
 			where := v.Stack()
 			if err := v.Kill(); err != nil {

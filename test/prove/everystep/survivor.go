@@ -39,6 +39,7 @@ type survivor struct {
 	order   string // that is not answered; "" if there is none
 	late    int    // answers that took longer than half a second
 	end     func() // ends it, unless it is in the middle of something and not a process
+	tell    func() // has it say on standard error what it is doing, and end; nil: it cannot
 }
 
 // local returns the survivor that this process is.
@@ -78,7 +79,8 @@ func servant(path string) (*survivor, error) {
 	}
 	s := &survivor{name: "servant", pid: cmd.Process.Pid, thread: cmd.Process.Pid, answers: make(chan string, 1), order: "begin",
 		orders: func(order string) error { _, err := io.WriteString(in, order+"\n"); return err },
-		end:    func() { cmd.Process.Kill(); cmd.Wait() }}
+		end:    func() { cmd.Process.Kill(); cmd.Wait() },
+		tell:   func() { cmd.Process.Signal(syscall.SIGQUIT); cmd.Wait() }}
 	go func() {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			s.answers <- lines.Text()
@@ -161,6 +163,9 @@ func (s *survivor) answer() (string, error) {
 		}
 		return text, nil
 	case <-time.After(limit):
+		if s.tell != nil {
+			s.tell()
+		}
 		return "", fmt.Errorf("%s: %s: no answer within %v: %w", s.name, s.order, limit, errStuck)
 	}
 }
