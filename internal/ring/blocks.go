@@ -108,6 +108,10 @@ func (w *Writer) waitFor(ctx context.Context, n int, mayWait bool) (b block, err
 // and those before the tail.
 func (w *Writer) reclaim(gating bool) {
 	w.mu.Lock()
+	if w.closed.Load() {
+		w.mu.Unlock()
+		return // see until
+	}
 	consumed, _, out := w.consumed(gating)
 	w.mu.Unlock()
 	for _, e := range out {

@@ -157,6 +157,12 @@ func (w *Writer) until(ctx context.Context, mayWait bool, enough func(consumed u
 		word.Here(w.head, w.ready)
 		rung := w.bell.Rung()
 		w.mu.Lock()
+		if w.closed.Load() {
+			// Readers leave because of that; what they have not read yet, they
+			// still will.
+			w.mu.Unlock()
+			return ErrClosed
+		}
 		consumed, slowest, out := w.consumed(true)
 		done := enough(consumed)
 		w.mu.Unlock()
@@ -169,8 +175,6 @@ func (w *Writer) until(ctx context.Context, mayWait bool, enough func(consumed u
 				w.waiting.Store(0)
 			}
 			return nil
-		case w.closed.Load():
-			return ErrClosed
 		case !mayWait:
 			return ErrFull
 		case slowest == nil:
