@@ -198,3 +198,14 @@ func (p *peer) stop() {
 }
 
 func (p *peer) kill() { p.cmd.Process.Kill() }
+
+// all waits for all answers and returns the first failure.
+func all(waits []func() (report, error)) error {
+	var errs []error
+	for _, wait := range waits {
+		if _, err := wait(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -488,14 +488,3 @@ func (d *demo) progress(name string, moved, size int64) {
 		fmt.Fprintln(d.Out, bar(moved))
 	}
 }
-
-// all waits for all answers and returns the first failure.
-func all(waits []func() (report, error)) error {
-	var errs []error
-	for _, wait := range waits {
-		if _, err := wait(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errors.Join(errs...)
-}
