@@ -175,30 +175,3 @@ func (e *entry) fill(all []*entry) {
 		f.budget(fmt.Sprintf("at most %g × %s", e.limit, e.bare), f.Ratio <= e.limit)
 	}
 }
-
-// interleave runs all in turns, another one first in each round, and reports them.
-func (b *bench) interleave(title string, entries []*entry) error {
-	var able []*entry
-	for _, e := range entries {
-		if e.tasks[0].Part != "one way" || !strings.HasPrefix(e.figure.Transport, "floor-") || b.floor != "" {
-			able = append(able, e)
-		}
-	}
-	for round := range b.config.Rounds {
-		for i := range able {
-			e := able[(i+round)%len(able)]
-			c, err := b.run(e.tasks[0], e.tasks[1:]...)
-			if err != nil {
-				return err
-			}
-			e.add(c)
-		}
-	}
-	var figures []*figure
-	for _, e := range able {
-		e.fill(able)
-		figures = append(figures, &e.figure)
-	}
-	b.report.table(title, figures)
-	return nil
-}

@@ -155,15 +155,9 @@ func (b *bench) fanout() error {
 
 // interleaveReaders is interleave of entries that are compared with the first.
 func (b *bench) interleaveReaders(title string, all []*entry) error {
-	for round := range b.config.Rounds {
-		for i := range all {
-			e := all[(i+round)%len(all)]
-			c, err := b.run(e.tasks[0], e.tasks[1:]...)
-			if err != nil {
-				return err
-			}
-			e.add(c)
-		}
+	lines, err := b.takeTurns(all)
+	if err != nil {
+		return err
 	}
 	var figures []*figure
 	for i, e := range all {
@@ -182,7 +176,7 @@ func (b *bench) interleaveReaders(title string, all []*entry) error {
 		}
 		figures = append(figures, f)
 	}
-	b.report.table(title, figures)
+	b.tell(title, figures, lines)
 	return nil
 }
 

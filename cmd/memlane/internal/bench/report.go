@@ -41,6 +41,12 @@ type figure struct {
 	Calls       *float64 `json:"system_calls_per_msg,omitempty"` // of the median of many short times
 	CallsInAll  *int     `json:"system_calls_in_all,omitempty"`
 
+	// Line is how long a cache line took to the other processor and back, before and
+	// after the rounds.
+	Line     float64 `json:"line_ns,omitempty"`
+	LineLow  float64 `json:"line_low_ns,omitempty"`
+	LineHigh float64 `json:"line_high_ns,omitempty"`
+
 	Budget string `json:"budget,omitempty"`
 	Holds  *bool  `json:"holds,omitempty"`
 }
