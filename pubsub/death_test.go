@@ -61,7 +61,7 @@ func TestPublisherKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for round := range 30 {
+	for round := range 12 {
 		p := proctest.Start(t, nil, "stream", folder, strconv.Itoa(int(pubsub.Block)))
 		acknowledged := make(chan uint64)
 		go func() {
@@ -119,7 +119,7 @@ func TestSubscribersKilled(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 20 {
+		for range 10 {
 			s := proctest.Start(t, nil, "subscribe", folder, "borrow", "may not")
 			s.Line()
 			if rand.IntN(2) == 0 {
@@ -216,7 +216,7 @@ func TestSubscriberStoppedLags(t *testing.T) {
 	s.Line()
 	s.Signal(syscall.SIGSTOP)
 	eventually(t, "stopped", func() bool { return stopped(s.PID()) })
-	const n = 100_000
+	const n = 20_000
 	for i := range uint64(n) {
 		if err := p.Publish(background, message(i, size(i))); err != nil {
 			t.Fatal(err)

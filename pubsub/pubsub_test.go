@@ -202,7 +202,7 @@ func TestBetweenProcesses(t *testing.T) {
 				folder := t.TempDir()
 				var p *proctest.Process
 				begin := func() {
-					p = proctest.Start(t, nil, "publish", folder, "30000", strconv.Itoa(int(c.policy)))
+					p = proctest.Start(t, nil, "publish", folder, "10000", strconv.Itoa(int(c.policy)))
 					p.Line()
 				}
 				if first == "publisher" {
@@ -226,7 +226,7 @@ func TestBetweenProcesses(t *testing.T) {
 				for _, s := range subscribers {
 					var all, lost uint64
 					line := s.Line()
-					if _, err := fmt.Sscanf(line, "all %d lost %d", &all, &lost); err != nil || all != 30000 || (lost > 0 && c.policy == pubsub.Block) {
+					if _, err := fmt.Sscanf(line, "all %d lost %d", &all, &lost); err != nil || all != 10000 || (lost > 0 && c.policy == pubsub.Block) {
 						t.Errorf("a subscriber: %q", line)
 					}
 				}

@@ -360,7 +360,7 @@ func TestUnpleasantPeer(t *testing.T) {
 		for range 300 {
 			all = append(all, connect(t, dir, victim.id))
 		}
-		n := node(t, dir, nil)
+		n := node(t, dir, &meet.Config{Answer: time.Minute})
 		_, h, _ := add(t, n, meet.Subscriber, "topic")
 		if len(h.found) != 1 {
 			t.Errorf("found %d", len(h.found))

@@ -157,7 +157,7 @@ func TestConcurrently(t *testing.T) {
 			c := small
 			c.Policy = policy
 			tp := newTopic(t, c)
-			const n = 30_000
+			const n = 10_000
 			var wg sync.WaitGroup
 			for k := range 3 {
 				r := tp.join(0, true)
@@ -276,7 +276,7 @@ func TestOvertaken(t *testing.T) {
 	} {
 		c.Policy = ring.DropOldest
 		tp := newTopic(t, c)
-		const n = 20_000
+		const n = 8_000
 		var wg sync.WaitGroup
 		for k := range 2 {
 			r := tp.join(0, true)
