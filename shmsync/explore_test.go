@@ -197,7 +197,7 @@ func permits(s *stage) (free, held int) {
 		return -1, -1
 	}
 	for i := range cellsMax {
-		held += cell(sem.cell(i).Load()).held()
+		held += cell(sem.cells[i].Load()).held()
 	}
 	return now.permits(), held
 }

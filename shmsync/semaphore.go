@@ -32,7 +32,7 @@ const MaxPermits = layout.SemaphoreStatePermitsMask
 type Semaphore struct {
 	object
 	state *word.Uint64
-	cells int // where the cells are in the region
+	cells [cellsMax]*word.Uint64 // of each member: all are looked at before each sleep
 	me    life.ID
 	own   *word.Uint64 // this process's cell
 	spin  wait.Spinner
@@ -53,16 +53,15 @@ func newSemaphore(o object, offset int) *Semaphore {
 	s := &Semaphore{
 		object: o,
 		state:  o.space.region.Uint64(offset + layout.SemaphoreStateAt),
-		cells:  offset + layout.SemaphoreCellsAt,
 		me:     o.space.members.ID(),
 		busy:   o.fail("acquire", ErrBusy, ""),
 	}
-	s.own = s.cell(s.me.Index)
+	for i := range s.cells {
+		s.cells[i] = o.space.region.Uint64(offset + layout.SemaphoreCellsAt + 8*i)
+	}
+	s.own = s.cells[s.me.Index]
 	return s
 }
-
-// cell returns the cell of a member.
-func (s *Semaphore) cell(member int) *word.Uint64 { return s.space.region.Uint64(s.cells + 8*member) }
 
 // semState is a semaphore's state.
 type semState uint64
@@ -122,7 +121,7 @@ func (s *Semaphore) look() (semState, error) {
 		if now.change() == layout.ChangeNone {
 			return now, nil
 		}
-		w := s.cell(now.member())
+		w := s.cells[now.member()]
 		c := cell(w.Load())
 		if c.sequence() == now.sequence() {
 			return now, nil
@@ -189,7 +188,7 @@ func (s *Semaphore) quickly(change int) bool {
 // returns false if somebody else was faster.
 func (s *Semaphore) swap(now semState, permits, change, member int) bool {
 	sequence := now.sequence() + 1
-	if change != layout.ChangeNone && cell(s.cell(member).Load()).sequence() == sequence {
+	if change != layout.ChangeNone && cell(s.cells[member].Load()).sequence() == sequence {
 		sequence++ // or the change would look as if it had been entered already
 	}
 	return s.state.CompareAndSwap(uint64(now), uint64(now.after(permits, change, member, sequence)))
@@ -235,7 +234,7 @@ func (s *Semaphore) giveBackAll(now semState, suspicious bool) bool {
 
 // holding returns who holds permits in a cell, and how many.
 func (s *Semaphore) holding(i int) (life.ID, int) {
-	c := cell(s.cell(i).Load())
+	c := cell(s.cells[i].Load())
 	if c.held() == 0 {
 		return life.ID{}, 0
 	}
