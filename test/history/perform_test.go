@@ -101,7 +101,7 @@ func (p *performer) goesOn() bool {
 	for p.survivor && p.at > recordsMax-12 && p.book.start.Load() != p.number+victimDead {
 		time.Sleep(10 * time.Microsecond)
 	}
-	return p.at <= recordsMax-4
+	return p.at <= recordsMax-5 // a turn has five at most
 }
 
 // do does one operation and writes it down.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -68,6 +69,13 @@ func newArena(rnd *rand.Rand) (_ *arena, err error) {
 	if a.view, err = newView(s); err != nil {
 		return nil, err
 	}
+	if a.looking, err = s.File(); err != nil {
+		return nil, err
+	}
+	// The same places each time: those who look for others go through all.
+	if err = a.joinAt(conductorsPlace); err != nil {
+		return nil, err
+	}
 	if err = a.view.join(); err != nil {
 		return nil, err
 	}
@@ -78,10 +86,10 @@ func newArena(rnd *rand.Rand) (_ *arena, err error) {
 		return nil, err
 	}
 	a.local = local(a.view)
-	if a.other, err = servant(s.Path()); err != nil {
+	if err = a.joinAt(servantsPlace); err != nil {
 		return nil, err
 	}
-	if a.looking, err = s.File(); err != nil {
+	if a.other, err = servant(s.Path()); err != nil {
 		return nil, err
 	}
 	if a.region, err = region.Map(int(a.looking.Fd()), segmentBytes); err != nil {
@@ -91,20 +99,45 @@ func newArena(rnd *rand.Rand) (_ *arena, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err = a.joinAt(tablesPlace); err != nil {
+		return nil, err
+	}
 	if a.table, err = life.Join(a.region, areaAt+layout.AreaMembersAt, file); err != nil {
 		return nil, err
 	}
-	a.members[a.table.ID().Index] = true
+	joined := map[int]bool{}
 	for id := range a.table.Members() {
-		a.members[id.Index] = true
+		joined[id.Index] = true
 	}
-	const joined = 3 // the conductor, the servant, the table
-	if len(a.members) != joined {
-		return nil, fmt.Errorf("%d processes are members; want %d", len(a.members), joined)
+	if !maps.Equal(joined, a.members) {
+		return nil, fmt.Errorf("the members are in the places %v; want %v", joined, a.members)
 	}
 	a.place = a.vacant(0)
 	a.grave = a.vacant(a.place + 1)
 	return a, nil
+}
+
+// Places of members.
+const (
+	conductorsPlace = 40
+	servantsPlace   = 120
+	tablesPlace     = 200
+)
+
+// joinAt has the next member take this place.
+func (a *arena) joinAt(place int) error {
+	err := a.onlyFree(place)
+	a.members[place] = true
+	return err
+}
+
+// allFree has whoever joins choose among all places.
+func (a *arena) allFree() error {
+	var all []int
+	for i := range layout.AreaMembersCount {
+		all = append(all, i)
+	}
+	return a.onlyFree(all...)
 }
 
 // vacant returns a place that no member has, at or after i.

@@ -307,10 +307,13 @@ func (r *run) with(f func(a *arena) error) error {
 			return err
 		}
 		r.arena = a
-		if !r.op.joins {
-			if err := a.onlyFree(a.place); err != nil {
-				return err
-			}
+		if r.op.joins {
+			err = a.allFree()
+		} else {
+			err = a.onlyFree(a.place)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	r.arena.forget()
