@@ -41,7 +41,7 @@ test:
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
-		-not-run 'make prove-step: a kill after every instruction of every operation; of two operations it is here' \
+		-not-run 'make prove-step: a kill after every instruction of every operation; of three it is here' \
 		-not-run 'make models: all states of the models in spec/models, in minutes; needs Spin' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
