@@ -212,7 +212,7 @@ func addNames(args []string) error {
 		}
 	}
 	fmt.Println("done")
-	select {}
+	return proctest.Hang(s)
 }
 
 // Processes that make the same names at the same time, and are killed while they

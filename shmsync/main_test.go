@@ -232,7 +232,7 @@ func deadline(milliseconds int) context.Context {
 
 func sleep([]string) error {
 	fmt.Println("another program")
-	select {}
+	return proctest.Hang()
 }
 
 // inChild returns what TryLock returns in a forked child.

@@ -54,7 +54,7 @@ func writeHalf(args []string) error {
 	}
 	copy(g.Bytes(), "half of a te")
 	fmt.Println("half")
-	select {}
+	return proctest.Hang(g)
 }
 
 // floodBytes is the length of a text of floodTexts: a number, again and again.

@@ -153,7 +153,7 @@ func member(args []string) error {
 
 func sleepForEver([]string) error {
 	fmt.Println("another program")
-	select {}
+	return proctest.Hang()
 }
 
 // startMember starts a member and returns who it is.

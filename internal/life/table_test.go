@@ -87,15 +87,18 @@ func TestFull(t *testing.T) {
 // manyMembers joins the tables of several files so often that one keeper can not
 // hold all words.
 func manyMembers(args []string) error {
+	var all []any
 	for _, path := range args {
 		for range 250 {
-			if _, err := joinFile(path); err != nil {
+			m, err := joinFile(path)
+			if err != nil {
 				return err
 			}
+			all = append(all, m)
 		}
 	}
 	fmt.Println("joined")
-	select {}
+	return proctest.Hang(all...)
 }
 
 // A process with more life words than a thread's list may have: all are marked.
@@ -308,7 +311,7 @@ func holdAll(args []string) error {
 		return err
 	}
 	fmt.Println("locked")
-	select {}
+	return proctest.Hang(f)
 }
 
 // Who may only read the file can keep others from joining, but not make the dead

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		"obey":  obey,
 		"live":  live,
 		"claim": claim,
-		"sleep": func([]string) error { select {} },
+		"sleep": func([]string) error { return proctest.Hang() },
 	})
 }
 

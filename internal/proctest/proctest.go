@@ -60,6 +60,20 @@ func Main(m *testing.M, helpers map[string]Helper) {
 	os.Exit(0)
 }
 
+// Hang never returns: the helper has to be killed. What keep points to stays
+// reachable. An empty select would not do, in a program of which nothing can ever
+// run again Go's runtime sees a deadlock and ends it.
+func Hang(keep ...any) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	_, err = r.Read(make([]byte, 1))
+	runtime.KeepAlive(w)
+	runtime.KeepAlive(keep)
+	return err
+}
+
 // Config says how a helper is run. A nil *Config is: as the test itself is.
 type Config struct {
 	AsNobody   bool     // as user and group Nobody, if the test is root; else as the test's user
