@@ -81,8 +81,8 @@ func (s *section) enter(self int) {
 	s.inside[self] = true
 }
 
-// bits are the members of a set.
-func bits(set []bool) (b uint64) {
+// setBits are the members of a set.
+func setBits(set []bool) (b uint64) {
 	for i, in := range set {
 		if in {
 			b |= 1 << i
@@ -127,7 +127,7 @@ func mutexScene(t *testing.T, processes, rounds int) func() *explore.Scene {
 				}
 			})
 		}
-		s.scene.Ghost = func() uint64 { return bits(sec.inside) }
+		s.scene.Ghost = func() uint64 { return setBits(sec.inside) }
 		s.scene.Check = func() error {
 			state := s.region.Uint64(primitiveAt).Load()
 			if state&ownerBits == 0 && state != 0 && state != layout.MutexStateWaiters {
@@ -160,7 +160,7 @@ func TestExploreUnrecoverable(t *testing.T) {
 			m[i] = newMutex(object{sp, "mutex"}, primitiveAt)
 		}
 		recovered := false
-		s.scene.Ghost = func() uint64 { return bits([]bool{recovered}) }
+		s.scene.Ghost = func() uint64 { return setBits([]bool{recovered}) }
 		use := func(i int) func() {
 			return func() {
 				switch err := m[i].Lock(context.Background()); {
@@ -230,7 +230,7 @@ func semaphoreScene(t *testing.T, processes, rounds, total int) func() *explore.
 				}
 			})
 		}
-		s.scene.Ghost = func() uint64 { return bits(inside) }
+		s.scene.Ghost = func() uint64 { return setBits(inside) }
 		s.scene.Check = func() error {
 			if free, held := permits(s); free+held != total {
 				return fmt.Errorf("%d permits are free and %d held; there were %d", free, held, total)

@@ -3,6 +3,7 @@ package shmsync
 import (
 	"context"
 	"fmt"
+	"math/bits"
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/life"
@@ -32,7 +33,8 @@ const MaxPermits = layout.SemaphoreStatePermitsMask
 type Semaphore struct {
 	object
 	state *word.Uint64
-	cells [cellsMax]*word.Uint64 // of each member: all are looked at before each sleep
+	used  [(cellsMax + 63) / 64]*word.Uint64 // which cells are looked at before each sleep
+	cells [cellsMax]*word.Uint64             // of each member
 	me    life.ID
 	own   *word.Uint64 // this process's cell
 	spin  wait.Spinner
@@ -55,6 +57,9 @@ func newSemaphore(o object, offset int) *Semaphore {
 		state:  o.space.region.Uint64(offset + layout.SemaphoreStateAt),
 		me:     o.space.members.ID(),
 		busy:   o.fail("acquire", ErrBusy, ""),
+	}
+	for i := range s.used {
+		s.used[i] = o.space.region.Uint64(offset + layout.SemaphoreHoldersAt + 8*i)
 	}
 	for i := range s.cells {
 		s.cells[i] = o.space.region.Uint64(offset + layout.SemaphoreCellsAt + 8*i)
@@ -194,14 +199,19 @@ func (s *Semaphore) swap(now semState, permits, change, member int) bool {
 	return s.state.CompareAndSwap(uint64(now), uint64(now.after(permits, change, member, sequence)))
 }
 
-// mine returns this process's cell, and sees to it that it is of this process: one
-// that was the same member before may have left permits in it.
+// mine returns this process's cell, and sees to it that it is of this process, and
+// is looked at: one that was the same member before may have left permits in it.
 func (s *Semaphore) mine(now semState) (cell, bool) {
 	c := cell(s.own.Load())
 	if c.generation() == uint16(s.me.Generation) {
 		return c, true
 	}
-	if c.held() > 0 {
+	used, bit := s.used[s.me.Index/64], uint64(1)<<(s.me.Index%64)
+	if all := used.Load(); all&bit == 0 {
+		// SYNC POINT semaphore holders: before the first change of the cell, so that
+		// whoever sees a state which says that a permit is held looks at the cell.
+		used.CompareAndSwap(all, all|bit)
+	} else if c.held() > 0 {
 		s.giveBack(now, s.me.Index, c.held())
 	} else {
 		s.own.CompareAndSwap(uint64(c), uint64(newCell(0, uint16(s.me.Generation), c.sequence())))
@@ -219,17 +229,34 @@ func (s *Semaphore) giveBack(now semState, member, held int) {
 }
 
 // giveBackAll frees the permits of those who are gone, and says whether there was
-// anybody. Without suspicion it believes who is not marked.
-func (s *Semaphore) giveBackAll(now semState, suspicious bool) bool {
+// anybody. Without suspicion it believes who is not marked. It has the others
+// watched for who is about to sleep.
+func (s *Semaphore) giveBackAll(now semState, suspicious, watch bool) bool {
 	found := false
-	for i := range cellsMax {
-		id, held := s.holding(i)
-		if held > 0 && (suspicious || s.space.members.Marked(id)) && s.space.members.Gone(id) {
-			s.giveBack(now, i, held)
+	for id, held := range s.holders {
+		if (suspicious || s.space.members.Marked(id)) && s.space.members.Gone(id) {
+			s.giveBack(now, id.Index, held)
 			found = true
+		} else if watch {
+			s.space.members.Watch(id)
 		}
 	}
 	return found
+}
+
+// holders yields the members that hold permits, and how many each holds.
+func (s *Semaphore) holders(yield func(id life.ID, held int) bool) {
+	for i, w := range s.used {
+		for rest := w.Load(); rest != 0; rest &= rest - 1 {
+			member := 64*i + bits.TrailingZeros64(rest)
+			if member >= cellsMax {
+				return
+			}
+			if id, held := s.holding(member); held > 0 && !yield(id, held) {
+				return
+			}
+		}
+	}
 }
 
 // holding returns who holds permits in a cell, and how many.
@@ -329,7 +356,7 @@ func (s *Semaphore) simply(n int) bool {
 
 // take has try take a permit when there is one.
 func (s *Semaphore) take(ctx context.Context, op string, once bool, try func(semState) outcome) error {
-	deaths := &s.space.members.Deaths
+	deaths, low := &s.space.members.Deaths, word.Low(s.state)
 	rung := deaths.Rung()
 	suspicious := false
 	for attempts := 0; attempts < attemptsMax; attempts++ {
@@ -350,13 +377,17 @@ func (s *Semaphore) take(ctx context.Context, op string, once bool, try func(sem
 			}
 			continue
 		}
-		if s.giveBackAll(now, suspicious) {
+		if !once && s.spin.Spin(low, uint32(now)) {
+			attempts = 0
+			continue
+		}
+		if s.giveBackAll(now, suspicious, !once) {
 			continue
 		}
 		if once {
 			return s.busy
 		}
-		if suspicious, err = s.await(ctx, now, &rung); err != nil {
+		if suspicious, err = s.sleep(ctx, now, &rung); err != nil {
 			return s.fail(op, err, "")
 		}
 		attempts = 0
@@ -364,13 +395,12 @@ func (s *Semaphore) take(ctx context.Context, op string, once bool, try func(sem
 	return s.fail(op, fmt.Errorf("%w: it changes all the time", ErrCorrupt), "")
 }
 
-// await waits until the state, which has no permits, has changed, or a member that
-// holds some is gone; it can end early. suspicious says that somebody is gone.
-func (s *Semaphore) await(ctx context.Context, now semState, rung *uint32) (suspicious bool, err error) {
+// sleep sleeps until the state, which has no permits, has changed, or a member that
+// is watched is gone; it can end early. suspicious says that somebody is gone. Whoever
+// holds a permit in this state is watched already: if another has come to hold one
+// since, the state is another too.
+func (s *Semaphore) sleep(ctx context.Context, now semState, rung *uint32) (suspicious bool, err error) {
 	low := word.Low(s.state)
-	if s.spin.Spin(low, uint32(now)) {
-		return false, nil
-	}
 	if !now.waiters() {
 		// SYNC POINT semaphore waiters: pairs with the compare-and-swap of who adds
 		// permits, which fails now, or has come before.
@@ -379,11 +409,6 @@ func (s *Semaphore) await(ctx context.Context, now semState, rung *uint32) (susp
 			return false, nil
 		}
 		now = next
-	}
-	for i := range cellsMax {
-		if id, held := s.holding(i); held > 0 {
-			s.space.members.Watch(id)
-		}
 	}
 	if err := s.park(ctx, low, uint32(now), *rung); err != nil {
 		return false, err
@@ -481,12 +506,10 @@ func (s *Semaphore) Status() (SemaphoreStatus, error) {
 		return SemaphoreStatus{}, s.fail("look at", err, "")
 	}
 	st := SemaphoreStatus{Permits: now.permits(), Waiters: now.waiters()}
-	for i := range cellsMax {
-		if id, held := s.holding(i); held > 0 {
-			h := s.space.holder(id)
-			h.Permits = held
-			st.Holders = append(st.Holders, h)
-		}
+	for id, held := range s.holders {
+		h := s.space.holder(id)
+		h.Permits = held
+		st.Holders = append(st.Holders, h)
 	}
 	return st, nil
 }

@@ -138,6 +138,11 @@ const (
 	// 0, or KindSemaphore since somebody has used these bytes as one.
 	SemaphoreKindAt = 8
 
+	// Bit i % 64 of word i / 64: member i has held permits, or is about to. It is
+	// set before the member's cell is first used, and stays: all others hold none.
+	SemaphoreHoldersAt    = 16
+	SemaphoreHoldersCount = 4
+
 	// For each member what it holds, as of the change in Sequence.
 	SemaphoreCellsAt              = 64
 	SemaphoreCellsCount           = 256
