@@ -2,7 +2,10 @@
 
 package life
 
-import "github.com/memlane/memlane/internal/sys"
+import (
+	"github.com/memlane/memlane/internal/sys"
+	"github.com/memlane/memlane/internal/wait"
+)
 
 // What the kernel tells about members; with the build tag explore the explorer
 // takes its place.
@@ -30,7 +33,7 @@ func (t *Table) watch(id ID) {
 	t.watchOthers()
 	if !t.ticking {
 		t.ticking = true
-		go t.tick()
+		wait.AlsoAtRecheck(t.tick)
 	}
 }
 

@@ -245,9 +245,9 @@ func (t *Table) Members() iter.Seq2[ID, Identity] {
 }
 
 // Watch has Deaths rung when the member is gone: soon after it has died, if the
-// kernel marks its life word; within a second, or four of a long watch, in any
-// case. Read Deaths.Rung
-// before Watch, and look at what is waited for between Watch and the wait.
+// kernel marks its life word; at the process's next recheck (see package wait) in any
+// case. Read Deaths.Rung before Watch, and look at what is waited for between Watch
+// and the wait.
 func (t *Table) Watch(id ID) {
 	if id.Index < 0 || id.Index >= layout.AreaMembersCount || id.Generation == 0 {
 		t.Deaths.Ring() // gone for ever
@@ -291,11 +291,8 @@ func (t *Table) look(id ID) {
 const (
 	// lookSoon is the first pause between looks at a member that is marked.
 	lookSoon = 50 * time.Microsecond
-	// tickEvery is how often members that are watched are looked at without a
-	// mark; a restTimes of that after quietAfter looks.
-	tickEvery  = time.Second
-	quietAfter = 10
-	restTimes  = 4
+	// tickEvery is the longest.
+	tickEvery = time.Second
 )
 
 func (t *Table) unwatch(id ID) {
@@ -305,22 +302,19 @@ func (t *Table) unwatch(id ID) {
 	t.watched[id.Index].CompareAndSwap(id.Generation, 0)
 }
 
-// tick looks at those who are watched, as long as there are any: a keeper can fail
-// to have its words marked, and a watcher that the kernel wakes can die before it
-// wakes the others.
-func (t *Table) tick() {
-	for n := 0; t.stillTicks(); n++ {
-		if n < quietAfter {
-			time.Sleep(tickEvery)
-		} else {
-			time.Sleep(restTimes * tickEvery)
-		}
-		for i := range t.watched {
-			if generation := t.watched[i].Load(); generation != 0 && t.Gone(ID{i, generation}) {
-				wait.Wake(t.region.Uint32(t.offset(i, layout.MemberLifeAt)), wait.All)
-			}
+// tick looks at those who are watched, at each recheck of the process and as long as
+// there are any: a keeper can fail to have its words marked, and a watcher that the
+// kernel wakes can die before it wakes the others.
+func (t *Table) tick() (again bool) {
+	if !t.stillTicks() {
+		return false
+	}
+	for i := range t.watched {
+		if generation := t.watched[i].Load(); generation != 0 && t.Gone(ID{i, generation}) {
+			wait.Wake(t.region.Uint32(t.offset(i, layout.MemberLifeAt)), wait.All)
 		}
 	}
+	return true
 }
 
 func (t *Table) stillTicks() bool {

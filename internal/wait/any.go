@@ -87,10 +87,9 @@ func (s *seat) call() {
 func (p *pool) parkAny(ctx context.Context, on []On, bell *Bell, rung uint32) error {
 	done := &ending{c: make(chan struct{})}
 	mine := make([]*waiter, len(on))
-	threads := make([]*thread, len(on))
 	for i, o := range on {
-		mine[i] = &waiter{word: o.Word, seen: o.Seen, bell: bell, done: done}
-		threads[i] = p.add(mine[i])
+		mine[i] = &waiter{bell: bell, done: done}
+		p.add(mine[i], o)
 	}
 	var err error
 	if bell == nil || bell.Rung() == rung {
@@ -101,7 +100,7 @@ func (p *pool) parkAny(ctx context.Context, on []On, bell *Bell, rung uint32) er
 		}
 	}
 	for i := range mine {
-		p.remove(threads[i], mine[i])
+		p.remove(mine[i])
 		if err != nil {
 			passOn(on[i].Word)
 		}

@@ -1,6 +1,8 @@
 package wait
 
 import (
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -9,8 +11,13 @@ import (
 var backstop stop
 
 // stop is the goroutine that wakes who sleeps on a word that has changed. It
-// runs while there are waiters.
-type stop struct{ running atomic.Bool }
+// runs while there are waiters, or somebody else's looks to be had.
+type stop struct {
+	running atomic.Bool
+
+	mu   sync.Mutex
+	also []func() bool
+}
 
 const (
 	// grace is what a waiter that sleeps on a changed word is given: most are
@@ -22,7 +29,23 @@ const (
 	// Go scheduler a tenth of a millisecond or two.
 	quietAfter = 10
 	restTimes  = 4
+
+	// A process with thousands of waiters has thousands of words to look at. At rest
+	// it waits so many times as long as that takes before it does it again, if not
+	// longer than restMost.
+	restPerLook = 20_000
+	restMost    = 16 * Recheck
 )
+
+// AlsoAtRecheck has look called whenever this process looks after its waiters, until
+// it returns false. A program at rest is waked once for all that it has to look at:
+// a timer of its own for each would cost as much as this one.
+func AlsoAtRecheck(look func() bool) {
+	backstop.mu.Lock()
+	backstop.also = append(backstop.also, look)
+	backstop.mu.Unlock()
+	backstop.start()
+}
 
 func (b *stop) start() {
 	if !explored && !b.running.Load() && b.running.CompareAndSwap(false, true) {
@@ -32,25 +55,50 @@ func (b *stop) start() {
 
 func (b *stop) run() {
 	var before uint64
+	var took time.Duration
 	for quiet := 0; ; quiet++ {
 		if quiet < quietAfter {
 			time.Sleep(Recheck - grace)
 		} else {
-			time.Sleep(restTimes*Recheck - grace)
+			time.Sleep(min(max(restTimes*Recheck, restPerLook*took), restMost) - grace)
 		}
-		waiting, parked := waiters()
+		waiting, parked := b.needed()
 		if parked != before {
 			before, quiet = parked, 0
 		}
 		if !waiting {
 			b.running.Store(false)
 			// Somebody may have found it running just before.
-			if waiting, _ := waiters(); !waiting || !b.running.CompareAndSwap(false, true) {
+			if waiting, _ := b.needed(); !waiting || !b.running.CompareAndSwap(false, true) {
 				return
 			}
 		}
+		begun := time.Now()
 		b.check()
+		b.lookAlso()
+		took = time.Since(begun)
 	}
+}
+
+// needed says whether there is anything to look at, and how often somebody has
+// parked so far.
+func (b *stop) needed() (needed bool, parked uint64) {
+	waiting, parked := waiters()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return waiting || len(b.also) > 0, parked
+}
+
+// lookAlso has the others look, and forgets those who need not again.
+func (b *stop) lookAlso() {
+	b.mu.Lock()
+	looks := b.also
+	b.also = nil
+	b.mu.Unlock()
+	looks = slices.DeleteFunc(looks, func(look func() bool) bool { return !look() })
+	b.mu.Lock()
+	b.also = append(b.also, looks...)
+	b.mu.Unlock()
 }
 
 // waiters says whether anybody waits, and how often somebody has parked so far.

@@ -39,16 +39,19 @@ type thread struct {
 	changed word.Uint32
 
 	// Guarded by pool.mu.
-	waiters map[*waiter]bool
+	waiters []*waiter
+	on      []On // what each of them sleeps on: together, for the backstop's looks
 }
 
 // waiter is one parked goroutine, or one of several words that it waits for.
 type waiter struct {
-	word  *word.Uint32
-	seen  uint32
 	bell  *Bell
 	done  *ending
 	stale bool // the backstop has found its word changed
+
+	// Guarded by pool.mu.
+	in *thread // nil since it was let go
+	at int     // where in the thread's waiters
 }
 
 // ending is closed once, by who removes the first of its waiters from a thread:
@@ -67,17 +70,17 @@ func (e *ending) end() {
 
 // park is [Park] for a waiter without a seat.
 func (p *pool) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
-	me := &waiter{word: w, seen: seen, bell: bell, done: &ending{c: make(chan struct{})}}
-	t := p.add(me)
+	me := &waiter{bell: bell, done: &ending{c: make(chan struct{})}}
+	p.add(me, On{w, seen})
 	if bell != nil && bell.Rung() != rung {
-		p.remove(t, me)
+		p.remove(me)
 		return nil
 	}
 	select {
 	case <-me.done.c:
 		return nil
 	case <-ctx.Done():
-		p.remove(t, me)
+		p.remove(me)
 		passOn(w)
 		// The thread may still be asleep on the word, and the caller may unmap
 		// it now. That is harmless: the kernel compares it before it sleeps
@@ -87,28 +90,28 @@ func (p *pool) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell
 }
 
 // add gives the waiter to a thread, a new one if none has room.
-func (p *pool) add(w *waiter) *thread {
+func (p *pool) add(w *waiter, on On) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.parked++
 	for _, t := range p.threads {
 		if len(t.waiters) < sharedMax {
-			t.waiters[w] = true
+			t.take(w, on)
 			t.poke()
-			return t
+			return
 		}
 	}
-	t := &thread{pool: p, waiters: map[*waiter]bool{w: true}}
+	t := &thread{pool: p}
+	t.take(w, on)
 	p.threads = append(p.threads, t)
 	go t.run()
-	return t
 }
 
-func (p *pool) remove(t *thread, w *waiter) {
+func (p *pool) remove(w *waiter) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t.waiters[w] {
-		delete(t.waiters, w)
+	if t := w.in; t != nil {
+		t.forget(w)
 		t.poke()
 	}
 }
@@ -122,9 +125,10 @@ func (p *pool) markStale() (found bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.threads {
-		for w := range t.waiters {
-			w.stale = w.word.Load() != w.seen
-			found = found || w.stale
+		for i, on := range t.on {
+			if on.changed() {
+				t.waiters[i].stale, found = true, true
+			}
 		}
 	}
 	return found
@@ -144,13 +148,7 @@ func (p *pool) releaseIf(condition func(*waiter) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, t := range p.threads {
-		before := len(t.waiters)
-		for w := range t.waiters {
-			if condition(w) {
-				t.release(w)
-			}
-		}
-		if len(t.waiters) < before {
+		if t.releaseIf(condition) {
 			t.poke()
 		}
 	}
@@ -180,13 +178,10 @@ func (t *thread) run() {
 		words, list = words[:0], list[:0]
 		t.pool.mu.Lock()
 		words = append(words, sys.NewFutexWaiter(word.Raw(&t.changed), changed))
-		for w := range t.waiters {
-			if w.word.Load() != w.seen {
-				t.release(w)
-				continue
-			}
-			list = append(list, w)
-			words = append(words, sys.NewFutexWaiter(word.Raw(w.word), w.seen))
+		t.releaseIf(func(w *waiter) bool { return t.on[w.at].changed() })
+		list = append(list, t.waiters...)
+		for _, on := range t.on {
+			words = append(words, sys.NewFutexWaiter(word.Raw(on.Word), on.Seen))
 		}
 		if len(list) == 0 {
 			t.pool.drop(t)
@@ -199,7 +194,7 @@ func (t *thread) run() {
 		switch {
 		case err == nil && i > 0:
 			t.pool.mu.Lock()
-			if w := list[i-1]; t.waiters[w] {
+			if w := list[i-1]; w.in == t {
 				t.release(w)
 			}
 			t.pool.mu.Unlock()
@@ -210,18 +205,43 @@ func (t *thread) run() {
 			// One of the words cannot be slept on; the kernel does not say
 			// which. Everybody looks for himself.
 			t.pool.mu.Lock()
-			for w := range t.waiters {
-				t.release(w)
-			}
+			t.releaseIf(func(*waiter) bool { return true })
 			t.pool.mu.Unlock()
 		}
 	}
 }
 
-// release lets a waiter go. The caller holds pool.mu.
+// take adds a waiter. The caller of this and the next ones holds pool.mu.
+func (t *thread) take(w *waiter, on On) {
+	w.in, w.at = t, len(t.waiters)
+	t.waiters, t.on = append(t.waiters, w), append(t.on, on)
+}
+
+// forget takes a waiter away; the last one comes into its place.
+func (t *thread) forget(w *waiter) {
+	last := len(t.waiters) - 1
+	t.waiters[w.at], t.on[w.at] = t.waiters[last], t.on[last]
+	t.waiters[w.at].at = w.at
+	t.waiters[last], t.on[last] = nil, On{}
+	t.waiters, t.on = t.waiters[:last], t.on[:last]
+	w.in = nil
+}
+
+// release lets a waiter go.
 func (t *thread) release(w *waiter) {
-	delete(t.waiters, w)
+	t.forget(w)
 	w.done.end()
+}
+
+// releaseIf lets go of some waiters, and says whether of any.
+func (t *thread) releaseIf(condition func(*waiter) bool) (any bool) {
+	for i := len(t.waiters) - 1; i >= 0; i-- {
+		if w := t.waiters[i]; condition(w) {
+			t.release(w)
+			any = true
+		}
+	}
+	return any
 }
 
 // drop forgets a thread that ends. The caller holds mu.

@@ -34,7 +34,8 @@
 // between its store and its wake. So once in [Recheck] every process that has
 // waiters looks at all of their words, and wakes who sleeps on one that has
 // changed: such a wait is a second late, not for ever. In a process in which
-// nobody has parked for ten seconds it is once in four.
+// nobody has parked for ten seconds it is once in four; with thousands of waiters,
+// once in up to 16.
 package wait
 
 import (
@@ -52,8 +53,8 @@ const (
 	// All, for [Wake], wakes everybody.
 	All = sys.FutexAll
 
-	// Recheck is how late a wait ends whose wake was lost; four times that in a
-	// process at rest.
+	// Recheck is how late a wait ends whose wake was lost; at least four times that in
+	// a process at rest.
 	Recheck = time.Second
 )
 
