@@ -30,10 +30,11 @@ const (
 	quietAfter = 10
 	restTimes  = 4
 
-	// A process with thousands of waiters has thousands of words to look at. At rest
-	// it waits so many times as long as that takes before it does it again, if not
-	// longer than restMost.
-	restPerLook = 20_000
+	// A process with thousands of waiters has thousands of words to look at, and the
+	// caches have forgotten all of them. At rest it waits so many times as long as
+	// that takes before it does it again, if not longer than restMost: with 10,000
+	// waiters a tenth of the processor time that waking up for it takes is the look.
+	restPerLook = 200_000
 	restMost    = 16 * Recheck
 )
 
