@@ -9,6 +9,7 @@
 # make models      every state of the locks' models, with Spin; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make bench       messages beside floors and sockets; two minutes, on a quiet machine
+# make bench-peers beside iceoryx2, Aeron, ZeroMQ, Boost.Interprocess; five minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere
@@ -18,7 +19,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-step models bench-sync bench lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-step models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -89,6 +90,11 @@ bench-sync:
 bench: build
 	for part in latency throughput fanout park; do bin/memlane bench $$part $(ARGS) || exit 1; done
 	bin/memlane bench compare
+
+# ARGS='-quick', '-json', "-only 'latency/40'"; what cannot be installed is reported as missing.
+bench-peers:
+	./bench/peers/install-deps
+	go build -o bin/bench-peers ./bench/peers && bin/bench-peers $(ARGS)
 
 # qemu-user (package qemu-user) does not emulate what is left out: the address in
 # SIGBUS, MADV_POPULATE_*, MAP_FIXED_NOREPLACE, duplicating by mremap, futex_waitv,

@@ -67,6 +67,7 @@ var policy = []row{
 	{dir: "test/mutants", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
 	{dir: "bench/sync", layer: 9},
+	{dir: "bench/peers", layer: 9},
 	{dir: ".", layer: 5},
 	{dir: "pubsub", layer: 6},
 	{dir: "inspect", layer: 7},
