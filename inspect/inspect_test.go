@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/memlane/memlane"
@@ -94,6 +95,41 @@ func TestLook(t *testing.T) {
 	if err != nil || len(topics) != 1 || topics[0] != (inspect.Topic{Domain: "test", Name: "numbers", Subscribers: 2}) {
 		t.Errorf("%+v, %v", topics, err)
 	}
+}
+
+// A subscriber that is refused is shown as that, not as one that waits.
+func TestRefused(t *testing.T) {
+	folder := t.TempDir()
+	d := open(t, folder, "test")
+	subscriber, err := pubsub.SubscribeOf[uint64](open(t, folder, "test"), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look, err := inspect.Look(d, "numbers")
+	if err != nil || len(look.Waiting) != 1 {
+		t.Fatalf("%+v, %v", look, err)
+	}
+	waiting := look.Waiting[0]
+	publisher, err := pubsub.PublishOf[float64](open(t, folder, "test"), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look, err = inspect.Look(d, "numbers")
+	if err != nil || len(look.Publishers) != 1 || len(look.Waiting)+len(look.Silent) != 0 {
+		t.Fatalf("%+v, %v", look, err)
+	}
+	p := look.Publishers[0]
+	if len(p.Subscriptions) != 0 || len(p.Refused) != 1 || p.Refused[0].Subscriber != waiting || !strings.Contains(p.Refused[0].Reason, `"float64", the subscriber's "uint64"`) {
+		t.Errorf("%+v; want a refusal of %+v", p, waiting)
+	}
+	if err := publisher.Close(); err != nil {
+		t.Fatal(err)
+	}
+	look, err = inspect.Look(d, "numbers")
+	if err != nil || len(look.Waiting) != 1 || look.Waiting[0] != waiting {
+		t.Errorf("%+v, %v", look, err)
+	}
+	subscriber.Close()
 }
 
 func TestNobody(t *testing.T) {

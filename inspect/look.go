@@ -22,7 +22,7 @@ type Snapshot struct {
 	Topic      string      // its name
 	At         time.Time   // the moment
 	Publishers []Publisher // by ID
-	// Waiting are subscribers without any publisher.
+	// Waiting are subscribers without any publisher, not even one that refuses them.
 	Waiting []Subscriber
 	// Silent are participants that did not answer. They are stopped, or were about to
 	// end.
@@ -43,6 +43,7 @@ type Publisher struct {
 	Wakes         uint64         // how often it asked the kernel to wake subscribers
 	Evicted       uint64         // subscribers that were let go because their words made no sense
 	Subscriptions []Subscription // by the subscriber's ID
+	Refused       []Refusal      // by the subscriber's ID
 }
 
 // Subscriber is one of the topic's.
@@ -62,6 +63,13 @@ type Subscription struct {
 	Behind   uint64 // slots that are before it: a whole ring is what there can be
 	Asleep   bool   // until there is a message
 	Holds    int    // messages that it has borrowed
+}
+
+// Refusal is a subscriber that a publisher refuses, for another schema: it gets none of
+// its messages.
+type Refusal struct {
+	Subscriber
+	Reason string // in the publisher's words
 }
 
 // Silent is a participant that did not answer.
@@ -139,6 +147,7 @@ type seen struct {
 	memory  *memory.Memory
 	view    *ring.View
 	members []observe.Member
+	refused []observe.Refusal
 
 	// Of a subscriber.
 	controls []*memory.Memory
@@ -195,6 +204,10 @@ func (s *seen) hear(m *meet.Message) error {
 		}
 		s.members = append(s.members, members...)
 		return err
+	case s.role == meet.Publisher && m.Type == observe.TypeRefusal && len(m.Files) == 0 && len(s.refused) < refusalsMost:
+		r, err := observe.DecodeRefusal(m.Body)
+		s.refused = append(s.refused, r)
+		return err
 	case s.role == meet.Subscriber && m.Type == observe.TypeEntries && len(m.Files) == 1 && len(s.controls) < controlsMost:
 		list, err := observe.DecodeEntries(m.Body)
 		if err != nil {
@@ -221,6 +234,7 @@ func (s *seen) hear(m *meet.Message) error {
 const (
 	membersMost  = 1 << 16
 	controlsMost = 1 << 10
+	refusalsMost = 1 << 12
 )
 
 func (s *seen) close() {
@@ -285,6 +299,15 @@ func (o *observer) snapshot(topic string) *Snapshot {
 				p.add(s.view, look, other, e)
 			}
 		}
+		for _, r := range s.refused {
+			refused := Subscriber{r.Subscriber, int(r.PID)}
+			if other := subscribers[r.Subscriber]; other != nil {
+				refused.PID = other.pid // in our PID namespace
+				busy[other] = true
+			}
+			p.Refused = append(p.Refused, Refusal{refused, r.Reason})
+		}
+		slices.SortFunc(p.Refused, func(a, b Refusal) int { return cmp.Compare(a.ID, b.ID) })
 		slices.SortFunc(p.Subscriptions, func(a, b Subscription) int { return cmp.Compare(a.ID, b.ID) })
 		snap.Publishers = append(snap.Publishers, p)
 	}

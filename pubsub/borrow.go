@@ -53,6 +53,11 @@ func (s *Subscriber) Borrow(ctx context.Context) (Borrowed, error) {
 func (s *Subscriber) TryBorrow() (Borrowed, error) { return s.tryBorrow() }
 
 func (s *Subscriber) tryBorrow() (Borrowed, error) {
+	if s.unreported.Load() {
+		if err := s.refusal(); err != nil {
+			return Borrowed{}, err
+		}
+	}
 	buffer := s.spares.get()
 	sources := *s.sources.Load()
 	for range sources {

@@ -48,8 +48,8 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 	if known {
 		return fmt.Errorf("%w: a second link", ErrProtocol)
 	}
-	if p.schema != "" && its.schema != "" && p.schema != its.schema {
-		return r.Send(typeRefused, []byte(fmt.Sprintf("the publisher's schema is %.400q, the subscriber's %.400q", p.schema, its.schema)))
+	if reason := p.unsuited(its); reason != "" {
+		return p.refuse(r, reason)
 	}
 	mem, entry, err := ring.OpenEntry(m.Files[0], int(l.at))
 	if err != nil {
@@ -83,6 +83,7 @@ func (p *Publisher) Lost(r *meet.Remote) {
 	p.mu.Lock()
 	gone := p.peers[r]
 	delete(p.peers, r)
+	delete(p.refused, r)
 	if gone != nil {
 		if p.pending != nil {
 			delete(p.pending.told, r)

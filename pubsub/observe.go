@@ -33,6 +33,12 @@ func (p *Publisher) show(r *meet.Remote) {
 			body = body[:0]
 		}
 	}
+	for other, reason := range p.refused {
+		refusal := observe.Refusal{Subscriber: observe.ID(other.Peer().ID(), other.Port()), PID: uint32(other.Peer().PID()), Reason: reason}
+		if r.Send(observe.TypeRefusal, refusal.Encode()) != nil {
+			return
+		}
+	}
 }
 
 // show tells an observer of the subscriber.

@@ -84,7 +84,8 @@ type Publisher struct {
 	chunks  []*memory.Memory // further ones of the arena; index i+1
 	pending *pending         // one that not all know of yet
 	peers   map[*meet.Remote]*peer
-	changed chan struct{} // closed when somebody joins or leaves
+	refused map[*meet.Remote]string // and why
+	changed chan struct{}           // closed when somebody joins or leaves
 }
 
 // peer is a subscriber.
@@ -125,7 +126,7 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 		return fail(err, "")
 	}
 	p := &Publisher{domain: d, topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit,
-		peers: map[*meet.Remote]*peer{}, changed: make(chan struct{})}
+		peers: map[*meet.Remote]*peer{}, refused: map[*meet.Remote]string{}, changed: make(chan struct{})}
 	if p.writer, err = ring.NewWriter(m.Region(), &rc, p); err != nil {
 		m.Close()
 		return fail(err, "")
@@ -242,7 +243,8 @@ func (p *Publisher) Subscribers() int {
 }
 
 // WaitSubscribers waits until there are at least n subscribers: what is published
-// then, they get.
+// then, they get. If the context ends before, the error matches its cause, and
+// [ErrRefused] if some are there but were refused, with the reason.
 func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
 	for {
 		p.mu.Lock()
@@ -257,7 +259,7 @@ func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return &Error{"wait for subscribers of", p.topic, context.Cause(ctx), fmt.Sprintf("%d of %d are there", have, n)}
+			return p.missing(ctx, n)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
 		"subscribe":             subscribe,
+		"subscribe typed":       subscribeTyped,
 		"publish":               publish,
 		"stream":                stream,
 		"scribbling subscriber": scribblingSubscriber,

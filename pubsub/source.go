@@ -112,7 +112,7 @@ func (s *Subscriber) Found(r *meet.Remote) {
 	}
 	if err := s.ask(r); err != nil {
 		s.mu.Lock()
-		s.refused = append(s.refused, err)
+		s.failed = append(s.failed, err)
 		s.mu.Unlock()
 		s.domain.Node().Drop(r, err)
 	}
@@ -193,7 +193,7 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.known, src.remote)
-		s.refused = append(s.refused, fmt.Errorf("%w: %q", ErrRefused, m.Body))
+		s.refuse(src.remote, m.Body)
 		s.change(*s.sources.Load())
 		src.close(s.domain)
 		return nil

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"math"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,10 +68,13 @@ type Subscriber struct {
 	closed  atomic.Bool
 	bell    wait.Bell // rung when the sources change, and by Close
 
+	unreported atomic.Bool // whether there are any of refused; changed with mu
+
 	mu      sync.Mutex
 	known   map[*meet.Remote]*source // all, also those that have not answered yet
-	refused []error
-	news    chan struct{} // closed when one of the above changes
+	failed  []error                  // why some could not be asked
+	refused []error                  // by some; those that were not reported yet
+	news    chan struct{}            // closed when one of the above changes
 }
 
 // answerTime is how long Subscribe waits for publishers that do not answer.
@@ -83,7 +87,9 @@ const answerTime = 100 * time.Millisecond
 // 100 ms, because they are stopped: they follow when they go on. Publishers that
 // come later are received from their first message on.
 //
-// If all publishers that are there refuse, for another schema, it is an error.
+// If all publishers that are there refuse, for another schema, it is an error that
+// matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
+// tells.
 func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
 	s := &Subscriber{domain: d, topic: topic, known: map[*meet.Remote]*source{}, news: make(chan struct{})}
 	if c != nil {
@@ -110,7 +116,11 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 	}
 	if err != nil {
 		s.Close()
-		return fail(err, "")
+		fix := ""
+		if errors.Is(err, ErrRefused) {
+			fix = fixRefused
+		}
+		return fail(err, fix)
 	}
 	return s, nil
 }
@@ -130,7 +140,7 @@ func (s *Subscriber) awaitAnswers() error {
 				granted++
 			}
 		}
-		refused, news := errors.Join(s.refused...), s.news
+		refused, news := errors.Join(append(slices.Clone(s.failed), s.refused...)...), s.news
 		s.mu.Unlock()
 		switch {
 		case asked == 0 && granted == 0 && refused != nil:
@@ -156,8 +166,9 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 // Receive returns the next message, and waits for it until the context ends. A
 // context that cannot end costs nothing.
 //
-// Errors match [*LaggedError], after which receiving goes on; [ErrCorrupt], after which
-// it goes on without the publisher that is to blame; [ErrClosed], and the
+// Errors match [*LaggedError], after which receiving goes on; [ErrRefused], once for
+// each publisher that does, after which it goes on without that one; [ErrCorrupt],
+// after which it goes on without the publisher that is to blame; [ErrClosed], and the
 // context's cause.
 func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
 	for {
@@ -193,7 +204,8 @@ func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (i
 }
 
 // All returns the messages as they come, until the context ends, or the subscriber
-// is closed: that error is the last. A [*LaggedError] is not: the messages go on.
+// is closed: that error is the last. Others, such as [*LaggedError], are not: the
+// messages go on.
 func (s *Subscriber) All(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for {
@@ -214,6 +226,11 @@ const streakMost = 16
 
 // poll returns the next message of any source.
 func (s *Subscriber) poll() (Message, error) {
+	if s.unreported.Load() {
+		if err := s.refusal(); err != nil {
+			return Message{}, err
+		}
+	}
 	sources := *s.sources.Load()
 	for range sources {
 		if s.turn >= len(sources) {
@@ -278,6 +295,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = "the publisher is broken or hostile; it is not listened to any more"
 	case errors.Is(err, ErrTooManyHolds):
 		fix = "release what was borrowed, or receive copies"
+	case errors.Is(err, ErrRefused):
+		fix = fixRefused
 	default:
 		if _, lagged := err.(*LaggedError); lagged {
 			fix = "receive faster, or have the publisher use more slots, or Block"
@@ -291,8 +310,11 @@ func (s *Subscriber) wait(ctx context.Context) error {
 	// What is looked at after this ends the sleep.
 	rung := s.bell.Rung()
 	sources := *s.sources.Load()
-	if s.closed.Load() {
+	switch {
+	case s.closed.Load():
 		return ErrClosed
+	case s.unreported.Load():
+		return nil
 	}
 	if s.spin(sources) {
 		return nil

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	lane "github.com/memlane/memlane"
+	"github.com/memlane/memlane/pubsub"
 )
 
 // inFolder starts memlane in a folder of domains.
@@ -343,4 +346,29 @@ func TestPubSubExamples(t *testing.T) {
 		}
 	}
 	pub.wantExit(t, 0, "")
+}
+
+// A subscriber whose publisher has another schema is shown as refused, and why.
+func TestStatShowsRefusals(t *testing.T) {
+	folder := t.TempDir()
+	d, err := lane.Open("default", &lane.Config{Folder: folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := pubsub.SubscribeOf[uint64](d, "n", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pubsub.PublishOf[float64](d, "n", nil); err != nil {
+		t.Fatal(err)
+	}
+	out, stderr, code := run(t, "stat", "n", "--folder", folder)
+	for _, want := range []string{`(?m)^ .* - +refused$`, `refuses subscriber [0-9a-f]{16}: the publisher's schema is "float64", the subscriber's "uint64"`} {
+		if code != 0 || !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("code %d, %s%s; want %s", code, out, stderr, want)
+		}
+	}
+	if strings.Contains(out, "no publisher") {
+		t.Errorf("it has one: %s", out)
+	}
 }

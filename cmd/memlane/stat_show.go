@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -36,6 +37,7 @@ type publisherJSON struct {
 	Evicted       uint64             `json:"evicted"`
 	Rate          *float64           `json:"published_per_second,omitempty"` // since the last time
 	Subscriptions []subscriptionJSON `json:"subscriptions"`
+	Refused       []refusalJSON      `json:"refused"`
 }
 
 type subscriberJSON struct {
@@ -54,6 +56,11 @@ type subscriptionJSON struct {
 	Peeks     bool     `json:"peeks"`
 	Answering bool     `json:"answering"`
 	Rate      *float64 `json:"received_per_second,omitempty"`
+}
+
+type refusalJSON struct {
+	subscriberJSON
+	Reason string `json:"reason"`
 }
 
 type silentJSON struct {
@@ -87,13 +94,16 @@ func snapshotToJSON(s, before *inspect.Snapshot) snapshotJSON {
 		one := publisherJSON{
 			ID: hex(p.ID), PID: p.PID, Policy: policyName(p.Policy), Slots: p.Slots, SlotBytes: p.SlotBytes, ArenaBytes: p.ArenaBytes,
 			Published: p.Published, Waiting: p.Waiting, Blocked: p.Blocked, Wakes: p.Wakes, Evicted: p.Evicted,
-			Rate: rate(hex(p.ID), p.Published), Subscriptions: []subscriptionJSON{},
+			Rate: rate(hex(p.ID), p.Published), Subscriptions: []subscriptionJSON{}, Refused: []refusalJSON{},
 		}
 		for _, sub := range p.Subscriptions {
 			one.Subscriptions = append(one.Subscriptions, subscriptionJSON{
 				subscriberJSON: subscriberJSON{hex(sub.ID), sub.PID}, Received: sub.Received, Lost: sub.Lost, Lag: sub.Lag, Behind: sub.Behind,
 				Holds: sub.Holds, Asleep: sub.Asleep, Peeks: sub.Peeks, Answering: !sub.Silent, Rate: rate(hex(p.ID)+hex(sub.ID), sub.Received),
 			})
+		}
+		for _, r := range p.Refused {
+			one.Refused = append(one.Refused, refusalJSON{subscriberJSON{hex(r.ID), r.PID}, r.Reason})
 		}
 		j.Publishers = append(j.Publishers, one)
 	}
@@ -154,7 +164,7 @@ func (j *snapshotJSON) print(out io.Writer, rates bool) error {
 		}
 		row(p.Rate, p.ID, process(p.PID), p.Policy, fmt.Sprintf("%d of %d B", p.Slots, p.SlotBytes), humanize.IBytes(p.ArenaBytes),
 			p.Published, p.Blocked, p.Wakes, p.Evicted, state)
-		subscriptions += len(p.Subscriptions)
+		subscriptions += len(p.Subscriptions) + len(p.Refused)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -167,15 +177,42 @@ func (j *snapshotJSON) print(out io.Writer, rates bool) error {
 			row(s.Rate, s.ID, process(s.PID), p.ID, s.Received, s.Lost, s.Lag, s.Behind, s.Holds, s.state())
 		}
 	}
+	for _, p := range j.Publishers {
+		for _, r := range p.Refused {
+			row(nil, r.ID, process(r.PID), p.ID, "-", "-", "-", "-", "-", "refused")
+		}
+	}
 	for _, s := range j.Waiting {
 		row(nil, s.ID, process(s.PID), "-", "-", "-", "-", "-", "-", "no publisher")
 	}
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if err := j.printRefusals(out); err != nil {
+		return err
+	}
 	for _, s := range j.Silent {
 		if _, err := fmt.Fprintf(out, "  a %s does not answer: process %s; it is stopped, or about to end\n", s.Role, process(s.PID)); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// printRefusals says why, which is too long for a table.
+func (j *snapshotJSON) printRefusals(out io.Writer) error {
+	for _, p := range j.Publishers {
+		for _, r := range p.Refused {
+			// The words are another process's: nothing that moves the cursor.
+			reason := strings.Map(func(c rune) rune {
+				if !strconv.IsGraphic(c) {
+					return '?'
+				}
+				return c
+			}, r.Reason)
+			if _, err := fmt.Fprintf(out, "  publisher %s refuses subscriber %s: %s\n", p.ID, r.ID, reason); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -273,7 +273,7 @@ func (t *topic) report(err error) error {
 	switch {
 	case errors.As(err, &lagged):
 		t.say("lost %d messages of publisher %016x of %q: too slow", lagged.Lost, lagged.Publisher, t.name)
-	case errors.Is(err, pubsub.ErrCorrupt):
+	case errors.Is(err, pubsub.ErrCorrupt), errors.Is(err, pubsub.ErrRefused):
 		t.say("%v", err)
 	default:
 		return err

@@ -45,6 +45,13 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	if _, err := observe.DecodeTopic(make([]byte, 7)); err == nil {
 		t.Error("a topic of 7 bytes")
 	}
+	refusal := observe.Refusal{Subscriber: 1 << 40, PID: 7, Reason: "another schema"}
+	if got, err := observe.DecodeRefusal(refusal.Encode()); err != nil || got != refusal {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := observe.DecodeRefusal(make([]byte, 15)); err == nil {
+		t.Error("a refusal of 15 bytes")
+	}
 }
 
 // Whatever comes, what is decoded is what was sent.
@@ -61,5 +68,9 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%d entries in %d bytes", len(entries), len(b))
 		}
 		observe.DecodeTopic(b)
+		refusal, err := observe.DecodeRefusal(b)
+		if err == nil && len(refusal.Encode()) != len(b) {
+			t.Errorf("a refusal of %d bytes is %d", len(b), len(refusal.Encode()))
+		}
 	})
 }

@@ -20,6 +20,8 @@ const (
 	TypeMembers = 11
 	// TypeEntries is a subscriber's, with its control segment: some [Entry]s in it.
 	TypeEntries = 12
+	// TypeRefusal is a publisher's: a [Refusal].
+	TypeRefusal = 13
 )
 
 // ErrProtocol: a message that nobody sends.
@@ -100,6 +102,31 @@ func DecodeMembers(b []byte) ([]Member, error) {
 		})
 	}
 	return list, nil
+}
+
+// Refusal is a subscriber that a publisher refuses.
+type Refusal struct {
+	Subscriber uint64 // see ID
+	PID        uint32 // in the publisher's PID namespace; 0: unknown
+	Reason     string
+}
+
+const refusalBytes = 16 // before the reason
+
+// Encode returns it as a message's body.
+func (r Refusal) Encode() []byte {
+	b := binary.LittleEndian.AppendUint64(nil, r.Subscriber)
+	b = binary.LittleEndian.AppendUint32(b, r.PID)
+	b = binary.LittleEndian.AppendUint32(b, 0)
+	return append(b, r.Reason...)
+}
+
+// DecodeRefusal decodes a message's body.
+func DecodeRefusal(b []byte) (Refusal, error) {
+	if len(b) < refusalBytes {
+		return Refusal{}, fmt.Errorf("%w: a refusal of %d bytes", ErrProtocol, len(b))
+	}
+	return Refusal{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:]), string(b[refusalBytes:])}, nil
 }
 
 // Entry is a subscription as its subscriber knows it.

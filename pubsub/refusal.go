@@ -1,0 +1,92 @@
+package pubsub
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/memlane/memlane/internal/meet"
+)
+
+// A publisher refuses a subscriber whose schema is another. Whoever came later, both
+// sides have to learn it: the subscriber by an error of Subscribe or, if it was
+// there first, of the call that receives; the publisher by that of WaitSubscribers.
+
+// fixRefused is what to do about it.
+const fixRefused = "use the same type, or the same Schema, on both sides"
+
+// refusalsMost is how many refusals wait to be reported. Somebody hostile can send
+// any number, to a program that does not receive.
+const refusalsMost = 100
+
+// refuse has a publisher's refusal reported. The caller holds mu.
+func (s *Subscriber) refuse(r *meet.Remote, reason []byte) {
+	if len(s.refused) < refusalsMost {
+		s.refused = append(s.refused, fmt.Errorf("%w (%s): %q", ErrRefused, process(r), reason))
+		s.unreported.Store(true)
+	}
+}
+
+// refusal returns the next one that was not reported yet, or nil.
+func (s *Subscriber) refusal() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refused) == 0 || s.closed.Load() {
+		return nil
+	}
+	err := s.refused[0]
+	s.refused = s.refused[1:]
+	s.unreported.Store(len(s.refused) > 0)
+	return s.explain(err)
+}
+
+// unsuited returns why the subscriber does not suit the publisher; "" if it does.
+func (p *Publisher) unsuited(its settings) string {
+	if p.schema == "" || its.schema == "" || p.schema == its.schema {
+		return ""
+	}
+	// It has to fit into one message, however much of it is quoted.
+	return fmt.Sprintf("the publisher's schema is %.1000s, the subscriber's %.1000s",
+		fmt.Sprintf("%.400q", p.schema), fmt.Sprintf("%.400q", its.schema))
+}
+
+// refuse tells a subscriber why, and remembers it until it goes.
+func (p *Publisher) refuse(r *meet.Remote, reason string) error {
+	p.mu.Lock()
+	p.refused[r] = reason
+	p.mu.Unlock()
+	return r.Send(typeRefused, []byte(reason))
+}
+
+// refusalsNamed is how many an error names.
+const refusalsNamed = 3
+
+// missing is the error of waiting for subscribers until the context ended.
+func (p *Publisher) missing(ctx context.Context, n int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := fmt.Errorf("%w: %d of %d are there", context.Cause(ctx), len(p.peers), n)
+	if len(p.refused) == 0 {
+		return &Error{"wait for subscribers of", p.topic, err, "start them, or wait longer"}
+	}
+	remotes := slices.SortedFunc(maps.Keys(p.refused), func(a, b *meet.Remote) int { return cmp.Compare(a.Peer().PID(), b.Peer().PID()) })
+	var list []string
+	for _, r := range remotes[:min(refusalsNamed, len(remotes))] {
+		list = append(list, fmt.Sprintf("(%s): %s", process(r), p.refused[r]))
+	}
+	if more := len(remotes) - len(list); more > 0 {
+		list = append(list, fmt.Sprintf("and %d more", more))
+	}
+	return &Error{"wait for subscribers of", p.topic, fmt.Errorf("%w; %w %s", err, ErrRefused, strings.Join(list, "; ")), fixRefused}
+}
+
+// process names the process of a remote port.
+func process(r *meet.Remote) string {
+	if pid := r.Peer().PID(); pid != 0 {
+		return fmt.Sprintf("process %d", pid)
+	}
+	return "a process without a number here"
+}
