@@ -155,7 +155,7 @@ func create(dir *folder, name string, size int, c *Config) (*Segment, error) {
 					return fail(fmt.Errorf("%w, and what has the name is %w", err, trustErr), "choose another name, or a folder that others cannot write in")
 				}
 			}
-			return fail(err, "attach to it, or remove it first")
+			return fail(err, "attach to it, or choose another name")
 		}
 		return fail(err, "")
 	}
@@ -242,7 +242,7 @@ func attach(dir *folder, name string, size int, c *Config) (*Segment, error) {
 		return fail(ErrEmpty, "whoever made it sets its size after its name: try again")
 	}
 	if size != 0 && st.Size != int64(size) {
-		return fail(fmt.Errorf("%w: it has %d bytes, %d were expected", ErrSize, st.Size, size), "use its size, or remove it first")
+		return fail(fmt.Errorf("%w: it has %d bytes, %d were expected", ErrSize, st.Size, size), "Attach takes it with the size that it has; if that is wrong, its users must agree on one")
 	}
 	if !c.ReadOnly {
 		// Always: that it has as many blocks as bytes does not say where they
@@ -270,7 +270,7 @@ func attach(dir *folder, name string, size int, c *Config) (*Segment, error) {
 // CreateOrAttach attaches to the named segment, or creates it with size bytes if
 // there is none, and says which. Processes that call it at the same time get the
 // same segment, and exactly one of them has created it. A segment that exists
-// with another size is an error that matches [ErrSize].
+// with another size is an error that matches [ErrSize]; [Attach] takes it as it is.
 func CreateOrAttach(name string, size int, c *Config) (s *Segment, created bool, err error) {
 	if c == nil {
 		c = &Config{}

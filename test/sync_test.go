@@ -8,7 +8,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,6 +89,46 @@ func catchInterrupt(t *testing.T) {
 	caught := make(chan os.Signal, 1)
 	signal.Notify(caught, os.Interrupt, syscall.SIGHUP)
 	t.Cleanup(func() { signal.Stop(caught) })
+}
+
+// The program and the script of the README use one segment, whichever is first.
+func TestReadmeLocksOneSegment(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := regexp.MustCompile(`segment\.CreateOrAttach\("(\w+)", 1<<(\d+), nil\)`).FindSubmatch(readme)
+	script := regexp.MustCompile(`(?m)^memlane (sync lock (\w+):\w+ --size \S+ -- )`).FindSubmatch(readme)
+	if program == nil || script == nil || string(program[1]) != string(script[2]) {
+		t.Fatalf("the README has %q and %q", program, script)
+	}
+	bits, err := strconv.Atoi(string(program[2]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	attach := func() {
+		s, _, err := segment.CreateOrAttach(string(program[1]), 1<<bits, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	lock := func() { want(t, 0, "", append(strings.Fields(string(script[1])), "true")...) }
+	for _, order := range [][]func(){{attach, lock}, {lock, attach}} {
+		t.Setenv("MEMLANE_DIR", t.TempDir())
+		for _, step := range order {
+			step()
+		}
+	}
+}
+
+// A size that is not the expected one is no reason to remove what others use.
+func TestSizeErrorAdvisesToAttach(t *testing.T) {
+	_, path := newSegment(t)
+	_, _, err := segment.CreateOrAttach(filepath.Base(path), 1<<20, &segment.Config{Folder: filepath.Dir(path)})
+	if !errors.Is(err, segment.ErrSize) || !strings.Contains(err.Error(), "Attach takes it with the size that it has") || strings.Contains(err.Error(), "remove") {
+		t.Error(err)
+	}
 }
 
 func TestLockLetsOneInAtATime(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
@@ -87,23 +88,52 @@ func parseTarget(c *segment.Config, text string) (*target, error) {
 
 // String returns the target as it can be given to memlane again.
 func (t *target) String() string {
-	path := t.segment
-	if t.config.Folder != "" {
-		path = strings.TrimSuffix(t.config.Folder, "/") + "/" + path
-	}
-	return printable(path + ":" + t.name)
+	return printable(t.path() + ":" + t.name)
 }
 
-// open attaches to the target's segment. If there is none and it shall be
-// created, it is as small as possible.
-func (t *target) open(create bool) (*segment.Segment, error) {
+// path returns the target's segment as it can be given to memlane again.
+func (t *target) path() string {
+	if t.config.Folder == "" {
+		return t.segment
+	}
+	return strings.TrimSuffix(t.config.Folder, "/") + "/" + t.segment
+}
+
+// open attaches to the target's segment.
+func (t *target) open() (*segment.Segment, error) {
 	s, err := segment.Attach(t.segment, t.config)
-	if create && errors.Is(err, fs.ErrNotExist) {
-		s, _, err = segment.CreateOrAttach(t.segment, shmsync.AreaBytes, t.config)
-		if errors.Is(err, segment.ErrSize) {
-			// Somebody has made it meanwhile, and larger.
-			s, err = segment.Attach(t.segment, t.config)
-		}
+	return s, explainAttach(err)
+}
+
+// newcomer is how a segment is made that is missing.
+type newcomer struct {
+	size   byteSize
+	stderr io.Writer // is told that it was made: a mistyped name makes one too
+}
+
+// flag gives the command the flag --size.
+func (n *newcomer) flag(cmd *cobra.Command) {
+	n.size = shmsync.AreaBytes
+	cmd.Flags().Var(&n.size, "size", "size of the segment if it is missing and therefore made, the last 64 KiB for the locks included")
+}
+
+// openOrMake attaches to the target's segment, whatever its size. If there is none
+// it makes one.
+func (t *target) openOrMake(n *newcomer) (*segment.Segment, error) {
+	if n.size < shmsync.AreaBytes {
+		return nil, usagef("--size %d: give %d or more: the last 64 KiB of a segment are for who uses its locks", n.size, shmsync.AreaBytes)
+	}
+	s, err := segment.Attach(t.segment, t.config)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return s, explainAttach(err)
+	}
+	s, made, err := segment.CreateOrAttach(t.segment, int(n.size), t.config)
+	if errors.Is(err, segment.ErrSize) {
+		// Somebody has made it meanwhile, of another size.
+		s, err = segment.Attach(t.segment, t.config)
+	}
+	if made {
+		fmt.Fprintf(n.stderr, "memlane: made the segment %s of %d bytes, the last %d for locks (--size for another size)\n", printable(t.path()), n.size, shmsync.AreaBytes)
 	}
 	return s, explainAttach(err)
 }
@@ -119,7 +149,7 @@ func explainAttach(err error) error {
 
 // find opens the segment of a primitive that must exist, and looks at it.
 func (t *target) find() (*segment.Segment, shmsync.Info, error) {
-	s, err := t.open(false)
+	s, err := t.open()
 	if err != nil {
 		return nil, shmsync.Info{}, err
 	}

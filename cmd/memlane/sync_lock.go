@@ -20,14 +20,16 @@ const releaseSuffix = ".unlock"
 func newSyncLock(c *segment.Config, signals *signals) *cobra.Command {
 	var nonblock bool
 	var timeout patience
+	var made newcomer
 	cmd := &cobra.Command{
 		Use:   "lock PATH:NAME [-- COMMAND [ARGUMENT…]]",
 		Short: "Run a command while holding a mutex, or hold it until told to let go",
 		Long: `Lock waits for the mutex, runs the command, lets the mutex go, and ends with the
 command's code: 128 and the signal's number if a signal ended it, 127 if there is
 no such command, 126 if it could not be run. Segment and mutex are made if they
-are missing; do not remove the segment while somebody uses it, or the next one
-makes another. Of signals, SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to the
+are missing, the segment with --size: give the size that the programs expect which
+use it too. Do not remove the segment while somebody uses it, or the next one makes
+another. Of signals, SIGTERM, SIGHUP, SIGINT and SIGQUIT are passed on to the
 command.
 
 If memlane is killed, the command is killed with it, and the mutex goes to the
@@ -51,7 +53,8 @@ mutex.`,
 			if err != nil {
 				return err
 			}
-			l := &locking{target: t, nonblock: nonblock, timeout: &timeout, stderr: cmd.ErrOrStderr()}
+			made.stderr = cmd.ErrOrStderr()
+			l := &locking{target: t, made: &made, nonblock: nonblock, timeout: &timeout, stderr: cmd.ErrOrStderr()}
 			if len(args) == 1 {
 				return l.hold(cmd.Context())
 			}
@@ -60,6 +63,7 @@ mutex.`,
 	}
 	cmd.Flags().Var(&timeout, "timeout", "wait no longer than this; 0 is --nonblock")
 	cmd.Flags().BoolVarP(&nonblock, "nonblock", "n", false, "do not wait")
+	made.flag(cmd)
 	cmd.MarkFlagsMutuallyExclusive("timeout", "nonblock")
 	return cmd
 }
@@ -79,6 +83,7 @@ func lockArguments(cmd *cobra.Command, args []string) error {
 // locking is one run of sync lock.
 type locking struct {
 	*target
+	made     *newcomer
 	nonblock bool
 	timeout  *patience
 	stderr   io.Writer
@@ -123,7 +128,7 @@ func (l *locking) run(ctx context.Context, args []string, signals *signals) erro
 	if command.Err != nil {
 		return &notStarted{command.Err}
 	}
-	s, err := l.open(true)
+	s, err := l.openOrMake(l.made)
 	if err != nil {
 		return err
 	}
@@ -162,7 +167,7 @@ func (l *locking) hold(ctx context.Context) error {
 	if n := len(l.name + releaseSuffix); n > shmsync.MaxNameBytes {
 		return usagef("the name %s is too long to be held without a command: with %s for the event by which it is asked to let go it has %d bytes, and can have %d", l.name, releaseSuffix, n, shmsync.MaxNameBytes)
 	}
-	s, err := l.open(true)
+	s, err := l.openOrMake(l.made)
 	if err != nil {
 		return err
 	}

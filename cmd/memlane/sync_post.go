@@ -35,6 +35,7 @@ func (k *eventKind) Set(text string) error {
 func newSyncPost(c *segment.Config) *cobra.Command {
 	var permits int
 	var kind eventKind
+	var made newcomer
 	cmd := &cobra.Command{
 		Use:   "post PATH:NAME [-n N | --event manual|automatic]",
 		Short: "Add permits to a semaphore, or set an event",
@@ -52,10 +53,12 @@ event of that kind; the segment too if need be.`,
 				return usagef("-n %d: give a number of permits from 1 to %d", permits, shmsync.MaxPermits)
 			}
 			counted := cmd.Flags().Changed("permits")
-			return post(cmd.Context(), t, permits, counted, shmsync.EventKind(kind))
+			made.stderr = cmd.ErrOrStderr()
+			return post(cmd.Context(), t, &made, permits, counted, shmsync.EventKind(kind))
 		},
 	}
 	cmd.Flags().IntVarP(&permits, "permits", "n", 1, "how many permits, of a semaphore")
+	made.flag(cmd)
 	cmd.Flags().Var(&kind, "event", "set an event of this kind; make it if there is none")
 	cmd.MarkFlagsMutuallyExclusive("permits", "event")
 	cmd.RegisterFlagCompletionFunc("event", cobra.FixedCompletions([]string{"manual", "automatic"}, cobra.ShellCompDirectiveNoFileComp))
@@ -64,8 +67,8 @@ event of that kind; the segment too if need be.`,
 
 // post adds permits or sets the event. counted says that permits were asked for,
 // so that it has to be a semaphore; kind is 0 if no event was.
-func post(ctx context.Context, t *target, permits int, counted bool, kind shmsync.EventKind) error {
-	s, err := t.open(true)
+func post(ctx context.Context, t *target, made *newcomer, permits int, counted bool, kind shmsync.EventKind) error {
+	s, err := t.openOrMake(made)
 	if err != nil {
 		return err
 	}
@@ -99,6 +102,7 @@ func post(ctx context.Context, t *target, permits int, counted bool, kind shmsyn
 func newSyncWait(c *segment.Config) *cobra.Command {
 	var timeout patience
 	var create bool
+	var made newcomer
 	cmd := &cobra.Command{
 		Use:   "wait PATH:NAME",
 		Short: "Take a permit of a semaphore, or wait for an event",
@@ -114,21 +118,25 @@ ends with 6 if it is not within --timeout.`,
 			}
 			ctx, cancel := timeout.context(cmd.Context())
 			defer cancel()
-			return waitFor(ctx, t, create)
+			if create {
+				made.stderr = cmd.ErrOrStderr()
+				if err := createSemaphore(ctx, t, &made); err != nil {
+					return err
+				}
+			} else if cmd.Flags().Changed("size") {
+				return usagef("--size is of a segment that is made: give --create too")
+			}
+			return waitFor(ctx, t)
 		},
 	}
 	cmd.Flags().Var(&timeout, "timeout", "wait no longer than this; 0 only looks")
 	cmd.Flags().BoolVar(&create, "create", false, "if there is nothing of that name, make a semaphore without permits, and the segment too")
+	made.flag(cmd)
 	return cmd
 }
 
 // waitFor waits for the semaphore or event.
-func waitFor(ctx context.Context, t *target, create bool) error {
-	if create {
-		if err := createSemaphore(ctx, t); err != nil {
-			return err
-		}
-	}
+func waitFor(ctx context.Context, t *target) error {
 	s, info, err := t.find()
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w (run \"memlane sync post\" first, or add --create)", err)
@@ -155,8 +163,8 @@ func waitFor(ctx context.Context, t *target, create bool) error {
 }
 
 // createSemaphore makes a semaphore if there is nothing of the name.
-func createSemaphore(ctx context.Context, t *target) error {
-	s, err := t.open(true)
+func createSemaphore(ctx context.Context, t *target, made *newcomer) error {
+	s, err := t.openOrMake(made)
 	if err != nil {
 		return err
 	}
