@@ -27,6 +27,8 @@ type Reader struct {
 	first    uint64 // the one it began with
 	lost     uint64
 	lapped   bool  // nothing was received since messages were found lost
+	freed    bool  // a block was passed since the cursor was stored
+	looks    int   // in vain since then
 	reading  bool  // entry.reading is not 0
 	batch    batch // what is left of it
 	holds    holds
@@ -91,11 +93,33 @@ func (r *Reader) Next(buf []byte) (message []byte, sequence uint64, err error) {
 	if r.batch.count != 0 {
 		return r.fromBatch(buf)
 	}
+	// A small message, in one piece: what inlined does.
+	slot := r.at(r.position)
+	if slot.stamp().Load() == r.position+1 {
+		meta := word.LoadPlain(slot.meta())
+		n := meta & layout.SlotMetaLengthMask
+		sequence := (r.position + meta>>surplusShift) & surplusMask
+		if meta&layout.SlotMetaBlock == 0 && n <= uint64(r.room) && n <= uint64(cap(buf)) && sequence == r.expect {
+			buf = buf[:n]
+			word.CopyOut(buf, slot.payload(int(n)))
+			if r.still(slot) {
+				r.lapped = false
+				r.expect = (sequence + 1) & surplusMask
+				r.advance()
+				return buf, sequence, nil
+			}
+		}
+	}
+	return r.next(buf)
+}
+
+// next is Next for all messages that are not small and as expected.
+func (r *Reader) next(buf []byte) (message []byte, sequence uint64, err error) {
 	for range attempts {
 		slot := r.at(r.position)
 		// SYNC POINT stamp: pairs with Writer.commit.
-		if slot.stamp().Load() != r.position+1 {
-			if !r.skipLost() {
+		if stamp := slot.stamp().Load(); stamp != r.position+1 {
+			if r.untouched(stamp) || !r.skipLost() {
 				return buf, 0, r.empty()
 			}
 			continue
@@ -118,6 +142,12 @@ func (r *Reader) Next(buf []byte) (message []byte, sequence uint64, err error) {
 	}
 	// The writer goes round faster than we can look, or makes fun of us.
 	return buf, 0, ErrEmpty
+}
+
+// untouched says whether a stamp is the one of the round before: then nothing was
+// published at the position, let alone lost.
+func (r *Reader) untouched(stamp uint64) bool {
+	return stamp&^layout.SlotStampDropped == r.position+1-r.count() || stamp == 0 && r.position < r.count()
 }
 
 // attempts is how often a message is looked for that is overtaken again and again.
@@ -195,6 +225,7 @@ func (r *Reader) advance() {
 // flush stores the cursor, and wakes the writer if it waits for that.
 func (r *Reader) flush() {
 	r.flushed = r.position
+	r.freed, r.looks = false, 0
 	word.StoreRelease(r.entry.received, r.received())
 	// SYNC POINT waiting: pairs with Writer.until.
 	r.entry.cursor.Store(r.position)
@@ -206,16 +237,25 @@ func (r *Reader) flush() {
 func (r *Reader) received() uint64 { return (r.expect - r.first - r.lost) & surplusMask }
 
 // empty is called when there is no message: what is not done for each is done now.
+// The cursor can wait until the reader sleeps, or has looked for a while: it is no
+// further behind than it ever may be, and to store it between two messages makes the
+// next one late. But the memory of blocks is to be had again, and a writer that waits
+// need not.
 func (r *Reader) empty() error {
 	if r.reading {
 		r.reading = false
 		word.StoreRelease(r.entry.reading, 0)
 	}
 	if r.position != r.flushed {
-		r.flush()
+		if r.looks++; r.freed || r.looks > looksMost || r.waiting.Load() != 0 {
+			r.flush()
+		}
 	}
 	return ErrEmpty
 }
+
+// looksMost is how often a reader looks in vain before it stores its cursor.
+const looksMost = 64
 
 // skipLost goes on behind the messages that are lost, and says whether there were
 // any.
@@ -299,6 +339,7 @@ func (r *Reader) leave(p place) (sequence uint64) {
 
 // pass goes on behind a block of n bytes.
 func (r *Reader) pass(n int) {
+	r.freed = true
 	r.advance()
 	if n >= eagerBytes && r.position != r.flushed {
 		r.flush()
@@ -348,6 +389,9 @@ func (r *Reader) Sleep() (w *word.Uint32, seen uint32, ok bool) {
 	if r.batch.count != 0 {
 		return nil, 0, false
 	}
+	if r.position != r.flushed {
+		r.flush()
+	}
 	slot := r.at(r.position)
 	// SYNC POINT sleeps: pairs with Writer.commit, which stores the stamp first.
 	r.entry.sleeps.Store(r.position + 1)
@@ -362,8 +406,11 @@ func (r *Reader) Sleep() (w *word.Uint32, seen uint32, ok bool) {
 func (r *Reader) Awake() { word.StoreRelease(r.entry.sleeps, 0) }
 
 // Stamp returns the word to look at while waiting for the next message, and what it
-// is not to be any more.
+// is as long as there is none.
 func (r *Reader) Stamp() (w *word.Uint32, seen uint32) {
 	stamp := word.Low(r.at(r.position).stamp())
-	return stamp, stamp.Load()
+	if seen = stamp.Load(); seen == uint32(r.position+1) {
+		seen-- // it has come since the reader looked
+	}
+	return stamp, seen
 }

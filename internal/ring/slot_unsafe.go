@@ -13,6 +13,7 @@ type slots struct {
 	base  unsafe.Pointer
 	mask  uint64
 	shift uint8 // of the size of a slot
+	room  int   // for payload in a slot
 }
 
 func newSlots(b []byte, count, size int) slots {
@@ -21,16 +22,16 @@ func newSlots(b []byte, count, size int) slots {
 		shift++
 	}
 	_ = b[count*size-1]
-	return slots{unsafe.Pointer(unsafe.SliceData(b)), uint64(count - 1), shift}
+	return slots{unsafe.Pointer(unsafe.SliceData(b)), uint64(count - 1), shift, size - layout.SlotChunkAt}
 }
 
 func (s *slots) count() uint64 { return s.mask + 1 }
 
 // inline is how many bytes of payload fit into a slot.
-func (s *slots) inline() int { return 1<<s.shift - layout.SlotChunkAt }
+func (s *slots) inline() int { return s.room }
 
 func (s *slots) at(position uint64) slot {
-	return slot{unsafe.Add(s.base, (position&s.mask)<<s.shift)}
+	return slot{unsafe.Add(s.base, (position&s.mask)<<(s.shift&63))} // the mask saves a comparison
 }
 
 // slot is one of them.
