@@ -9,7 +9,7 @@
 # make models      every state of the locks' models, with Spin; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make bench       messages beside floors and sockets; two minutes, on a quiet machine
-# make bench-peers beside iceoryx2, Aeron, ZeroMQ, Boost.Interprocess; five minutes, on a quiet machine
+# make bench-peers messages beside iceoryx2, Aeron, ZeroMQ, Boost; four minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
 # make rename TO=example.com/name   another module path, everywhere

@@ -152,11 +152,11 @@ const aeronFragment = 65504
 // aeronClaims is how large a message is that fits into a fragment behind its header.
 const aeronClaims = aeronFragment - 32
 
-// java runs a class. Bounds are checked by none of those that are compared, and the
+// java runs a class. Who connects waits for the driver as long as for a pair. Bounds are checked by none of those that are compared, and the
 // loops over the payload are not vectorized.
 func (b *bench) java(args ...string) []string {
 	return append([]string{"java", "-XX:-UseSuperWord", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-Dagrona.disable.bounds.checks=true",
-		"-Daeron.pre.touch.mapped.memory=true", "--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED",
+		"-Daeron.pre.touch.mapped.memory=true", "-Daeron.driver.timeout=" + strconv.FormatInt(overdue.Milliseconds(), 10), "--add-opens=java.base/jdk.internal.misc=ALL-UNNAMED",
 		"-cp", b.built("aeron-all.jar") + ":" + b.built("aeron")}, args...)
 }
 

@@ -61,7 +61,7 @@ func main() {
 	runtime.LockOSThread()
 	b := &bench{pace: thorough, only: regexp.MustCompile("")}
 	jsonLines := flag.Bool("json", false, "print one JSON object a line")
-	hurry := flag.Bool("quick", false, "take a minute instead of five; the figures are rough")
+	hurry := flag.Bool("quick", false, "take a minute instead of four; the figures are rough")
 	rounds := flag.Int("rounds", 0, "`number` of rounds in which all take turns, instead of 5")
 	folder := flag.String("folder", "bench/peers", "`folder` of the peers' sources, and of .build")
 	flag.TextVar(b.only, "only", b.only, "`regexp`: measure only these of what/size/transport, such as 'latency/40/(aeron|zeromq)', beside memlane and the floor")
@@ -106,7 +106,7 @@ func (b *bench) run(folder string) (err error) {
 	}
 	b.processors = [2]int{m.allowed[0], m.allowed[1]}
 	b.report.machine(m)
-	if err := b.build(); err != nil {
+	if err := b.build(b.needed(products())); err != nil {
 		return err
 	}
 	b.report.note(fmt.Sprintf("%d rounds of %v, in which all take turns; a ratio is the median of theirs", b.pace.rounds, b.pace.duration))

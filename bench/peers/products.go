@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -60,13 +61,24 @@ func (b *bench) source(elements ...string) string {
 	return filepath.Join(append([]string{b.folder, "testdata"}, elements...)...)
 }
 
-// build makes all products, or finds out why that cannot be.
-func (b *bench) build() error {
+// needed are the products of the contenders that -only selects, memlane, and the floor.
+func (b *bench) needed(all []*product) (list []*product) {
+	for _, p := range all {
+		uses := func(c contender) bool { return c.product == p.Name && b.selects(c) }
+		if p.own || slices.ContainsFunc(contenders, uses) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// build makes products, or finds out why that cannot be.
+func (b *bench) build(list []*product) error {
 	if err := os.MkdirAll(b.built(""), 0o755); err != nil {
 		return err
 	}
 	b.products = map[string]*product{}
-	for _, p := range products() {
+	for _, p := range list {
 		b.products[p.Name] = p
 		err := p.build(b)
 		if err == nil && p.version != nil {
@@ -79,7 +91,7 @@ func (b *bench) build() error {
 			return fmt.Errorf("build %s: %w", p.Name, err)
 		}
 		if err != nil {
-			p.Missing = err.Error()
+			p.Missing = fmt.Sprintf("%v; bench/peers/install-deps installs what it needs, or says what does", err)
 		}
 		b.report.product(p)
 	}
@@ -89,7 +101,7 @@ func (b *bench) build() error {
 // command runs a command in a folder, and returns what it prints.
 func (b *bench) command(command []string, folder string, env ...string) (string, error) {
 	if _, err := exec.LookPath(command[0]); err != nil {
-		return "", fmt.Errorf("there is no %s; bench/peers/install-deps installs it, or says what does", command[0])
+		return "", fmt.Errorf("there is no %s", command[0])
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
@@ -141,7 +153,7 @@ func buildIceoryx(b *bench) error {
 
 func buildAeron(b *bench) error {
 	if _, err := os.Stat(b.built("aeron-all.jar")); err != nil {
-		return errors.New("there is no aeron-all.jar in .build; bench/peers/install-deps downloads it")
+		return errors.New("there is no aeron-all.jar in .build")
 	}
 	_, err := b.command([]string{"javac", "-d", b.built("aeron"), "-cp", b.built("aeron-all.jar"), b.source("aeron", "Peer.java")}, b.folder)
 	return err

@@ -50,7 +50,7 @@ func (b *bench) entries(m measurement) (list []*entry) {
 		if !c.takes(m) {
 			continue
 		}
-		matches := b.only.MatchString(fmt.Sprintf("%s/%d/%s", m.what, m.size, c.name))
+		matches := b.matches(m, c)
 		selected = selected || matches
 		if matches || c.name == m.floor() || c.name == "memlane" {
 			list = append(list, &entry{contender: c, task: b.task(m, c), missing: b.products[c.product].Missing})
@@ -60,6 +60,16 @@ func (b *bench) entries(m measurement) (list []*entry) {
 		return nil
 	}
 	return list
+}
+
+// matches says whether -only selects a contender of a measurement.
+func (b *bench) matches(m measurement, c contender) bool {
+	return c.takes(m) && b.only.MatchString(fmt.Sprintf("%s/%d/%s", m.what, m.size, c.name))
+}
+
+// selects says whether -only selects a contender of any measurement.
+func (b *bench) selects(c contender) bool {
+	return slices.ContainsFunc(measurements, func(m measurement) bool { return b.matches(m, c) })
 }
 
 // task is what both processes of a contender are started for.
@@ -93,16 +103,19 @@ func (b *bench) turn(e *entry) error {
 	return nil
 }
 
+// lineGroup is how many times a line goes there and back between two looks at the clock.
+const lineGroup = 16
+
 // line measures how long a cache line takes to the other processor and back. On a
 // virtual machine that changes: the hypervisor moves processors, and figures of
 // neighbours are others than those of processors with caches of their own.
 func (b *bench) line() (ns float64, err error) {
 	c := contenders[slices.IndexFunc(contenders, func(c contender) bool { return c.name == "floor-line" })]
-	counted, err := b.exchange(c, task{measurement: measurement{latency, 8}, batch: 1, group: 64, warm: time.Millisecond, length: 5 * time.Millisecond})
+	counted, err := b.exchange(c, task{measurement: measurement{latency, 8}, batch: 1, group: lineGroup, warm: time.Millisecond, length: 5 * time.Millisecond})
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", c.name, err)
 	}
-	return float64(median(counted.groups)) / 64, nil
+	return float64(median(counted.groups)) / lineGroup, nil
 }
 
 func figuresOf(m measurement, entries []*entry) (figures []figure) {
