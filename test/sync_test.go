@@ -258,6 +258,50 @@ func TestHeldLockEnds(t *testing.T) {
 	}
 }
 
+// Who holds a lock by hand that a process died with has repaired nothing by Ctrl-C; by
+// sync unlock, he says that he has.
+func TestHeldLockKeepsDeath(t *testing.T) {
+	catchInterrupt(t)
+	s, path := newSegment(t)
+	run(t, "sync", "lock", path+":m", "--", "sh", "-c", "kill -9 $PPID")
+	held := func() *process {
+		holder := start(t, "sync", "lock", path+":m")
+		eventually(t, "it waits for the request", func() bool {
+			info, err := shmsync.Lookup(s, "m.unlock")
+			return err == nil && info.Event.Waiters && !lookup(t, s, "m").Mutex.Holder.Gone
+		})
+		return holder
+	}
+	holder := held()
+	holder.Process.Signal(os.Interrupt)
+	if code := holder.exit(t); code != 0 || !strings.Contains(holder.stderr.String(), "whoever locks it next is told the same") {
+		t.Errorf("code %d: %s", code, holder.stderr.String())
+	}
+	holder = held()
+	want(t, 0, "has let go", "sync", "unlock", path+":m", "--timeout", "30s")
+	if code := holder.exit(t); code != 0 || !strings.Contains(holder.stderr.String(), "a process died while it held this") {
+		t.Errorf("code %d: %s", code, holder.stderr.String())
+	}
+	want(t, 0, "died=.", "sync", "lock", path+":m", "--", "sh", "-c", "echo died=$MEMLANE_OWNER_DIED.")
+}
+
+// Who waits while a command fails behind a dead holder is told too.
+func TestWaiterInheritsDeath(t *testing.T) {
+	s, path := newSegment(t)
+	run(t, "sync", "lock", path+":m", "--", "sh", "-c", "kill -9 $PPID")
+	failing := start(t, "sync", "lock", path+":m", "--", "sh", "-c", "echo in; read end; exit 3")
+	failing.line(t)
+	waiter := start(t, "sync", "lock", path+":m", "--", "sh", "-c", "echo died=$MEMLANE_OWNER_DIED")
+	eventually(t, "somebody waits", func() bool { return lookup(t, s, "m").Mutex.Waiters })
+	failing.in.Close()
+	if code := failing.exit(t); code != 3 {
+		t.Errorf("code %d", code)
+	}
+	if line := waiter.line(t); line != "died=1" {
+		t.Errorf("the next one says %q", line)
+	}
+}
+
 func TestInterruptedWaits(t *testing.T) {
 	catchInterrupt(t)
 	s, path := newSegment(t)

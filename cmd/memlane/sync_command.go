@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// ownerDied is what a command finds in its environment that is the first to run
-// after the death of a holder.
+// ownerDied is what a command finds in its environment that runs after the death of
+// a holder, and after no other that has ended with 0 since.
 const ownerDied = "MEMLANE_OWNER_DIED"
 
 // commandStatus is the code that a command ended with, which memlane ends with too.
@@ -36,9 +36,8 @@ func (n *notStarted) code() int {
 }
 
 // runAlongside runs the command to its end, and passes signals on to it. The
-// kernel kills the command if this process dies. started is false if the command
-// never ran.
-func runAlongside(ctx context.Context, command *exec.Cmd, died bool, signals *signals) (started bool, err error) {
+// kernel kills the command if this process dies.
+func runAlongside(ctx context.Context, command *exec.Cmd, died bool, signals *signals) error {
 	command.Stdin, command.Stdout, command.Stderr = os.Stdin, os.Stdout, os.Stderr
 	command.Env = commandEnvironment(died)
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -50,27 +49,27 @@ func runAlongside(ctx context.Context, command *exec.Cmd, died bool, signals *si
 	var f forwarder
 	signals.turnOver(f.forward)
 	if ctx.Err() != nil {
-		return false, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
 	if sig, ok := f.pending().(syscall.Signal); ok {
-		return false, interrupted{sig}
+		return interrupted{sig}
 	}
 	if err := command.Start(); err != nil {
-		return false, &notStarted{err}
+		return &notStarted{err}
 	}
 	f.started(command.Process)
-	err = command.Wait()
+	err := command.Wait()
 	if command.ProcessState == nil {
-		return true, err
+		return err
 	}
 	ws := command.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case ws.Signaled():
-		return true, commandStatus(128 + int(ws.Signal()))
+		return commandStatus(128 + int(ws.Signal()))
 	case ws.ExitStatus() != 0:
-		return true, commandStatus(ws.ExitStatus())
+		return commandStatus(ws.ExitStatus())
 	}
-	return true, nil
+	return nil
 }
 
 // commandEnvironment is this process's, in which a memlane further out may have

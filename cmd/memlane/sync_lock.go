@@ -38,11 +38,13 @@ reach a command that gains privileges, such as sudo: put sudo before memlane.
 
 If the last holder died while it held the mutex, lock says so, and the command
 finds MEMLANE_OWNER_DIED=1 in its environment: what the mutex guards may be half
-changed. Whatever the command does about it, the mutex then is as any other.
+changed. This stays so until a command ends with 0: that one has put it in order.
+After any other, the next one is told again.
 
 Without a command, lock holds the mutex until Ctrl-C or SIGTERM, or until
 "memlane sync unlock" asks for it, and ends with 0. It is asked by the event
-NAME` + releaseSuffix + ` in the same segment.
+NAME` + releaseSuffix + ` in the same segment. That a holder died is told again after Ctrl-C, and not
+after sync unlock.
 
 With --nonblock, or after --timeout, it ends with 6 if somebody else holds the
 mutex.`,
@@ -137,22 +139,35 @@ func (l *locking) run(ctx context.Context, args []string, signals *signals) erro
 	if err != nil {
 		return err
 	}
-	started, err := runAlongside(ctx, command, died, signals)
-	if died && !started {
-		// Nobody has seen to what the dead left. This process ends with the mutex:
-		// whoever locks it next is told the same.
+	err = runAlongside(ctx, command, died, signals)
+	if died && err != nil {
+		l.leaveAsDied()
 		return err
 	}
-	if unlockErr := l.letGo(mu, died); err == nil {
-		err = unlockErr
-	} else if unlockErr != nil {
-		fmt.Fprintln(l.stderr, "memlane:", unlockErr)
+	return l.also(err, l.letGo(mu, died))
+}
+
+// leaveAsDied says what becomes of a mutex of which nobody has put in order what it
+// guards. It is not unlocked, or it would be unrecoverable, and only an operator
+// could go on: this process ends with it, as its last holder has, and so whoever
+// locks it next is told the same.
+func (l *locking) leaveAsDied() {
+	fmt.Fprintf(l.stderr, "memlane: %v: not put in order: whoever locks it next is told the same\n", l.target)
+}
+
+// also returns err, which the user is to see; beside it, a second one is said on
+// standard error.
+func (l *locking) also(err, second error) error {
+	if err == nil {
+		return second
+	}
+	if second != nil {
+		fmt.Fprintln(l.stderr, "memlane:", second)
 	}
 	return err
 }
 
-// letGo unlocks the mutex. For who locks from a shell, a lock whose holder died is
-// simply free.
+// letGo unlocks the mutex, of which what it guards is in order.
 func (l *locking) letGo(mu *shmsync.Mutex, died bool) error {
 	if died {
 		if err := mu.Consistent(); err != nil {
@@ -187,9 +202,13 @@ func (l *locking) hold(ctx context.Context) error {
 	}
 	fmt.Fprintf(l.stderr, "%v is locked by process %d; Ctrl-C or \"memlane sync unlock %v\" ends\n", l.target, os.Getpid(), l.target)
 	err = release.Wait(ctx)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil && died:
+		l.leaveAsDied() // nobody has said that it is in order
+		return nil
+	case ctx.Err() != nil:
 		err = nil // how holding ends
-	} else if err == nil {
+	case err == nil:
 		fmt.Fprintf(l.stderr, "%v: asked to let go\n", l.target)
 	}
 	return errors.Join(err, l.letGo(mu, died))
