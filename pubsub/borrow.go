@@ -38,6 +38,9 @@ func (b *Borrowed) Release() {
 // error matches [ErrTooManyHolds], and the message is still the next one.
 func (s *Subscriber) Borrow(ctx context.Context) (Borrowed, error) {
 	for {
+		if err := cause(ctx); err != nil {
+			return Borrowed{}, s.explain(err)
+		}
 		b, err := s.tryBorrow()
 		if err != ErrEmpty {
 			return b, err

@@ -148,12 +148,16 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 func (p *Publisher) Topic() string { return p.topic }
 
 // Publish publishes a copy of the message. Under [Block] it waits for a subscriber
-// that is a whole ring behind, until the context ends; otherwise it never waits.
+// that is a whole ring behind, until the context ends; otherwise it never waits. With a
+// context that has ended it publishes nothing, and returns that error.
 //
 // After an error the message was not published; only with one that matches
 // [ErrClosed] it may have been. Errors match [ErrTooLarge], [ErrArenaFull], ErrClosed,
 // and the context's cause.
 func (p *Publisher) Publish(ctx context.Context, message []byte) error {
+	if err := cause(ctx); err != nil {
+		return p.explain(err)
+	}
 	return p.explain(p.writer.Publish(ctx, message))
 }
 
@@ -166,6 +170,9 @@ func (p *Publisher) TryPublish(message []byte) error {
 // PublishBatch publishes copies of several messages at once: every subscriber gets
 // all of them, one after the other, or none. It is much faster than one by one.
 func (p *Publisher) PublishBatch(ctx context.Context, messages [][]byte) error {
+	if err := cause(ctx); err != nil {
+		return p.explain(err)
+	}
 	return p.explain(p.writer.PublishBatch(ctx, messages))
 }
 
@@ -205,6 +212,9 @@ type Loan struct {
 // They are not cleared. There can be several loans; each is published or returned,
 // by the publisher's goroutine.
 func (p *Publisher) Loan(ctx context.Context, n int) (Loan, error) {
+	if err := cause(ctx); err != nil {
+		return Loan{}, p.explain(err)
+	}
 	l, err := p.writer.Loan(ctx, n)
 	return Loan{p, l}, p.explain(err)
 }
@@ -218,6 +228,9 @@ func (l *Loan) Bytes() []byte { return l.loan.Bytes() }
 func (l *Loan) Publish(ctx context.Context, n int) error {
 	if l.p == nil || n < 0 || n > len(l.loan.Bytes()) {
 		return &Error{"publish", "a loan", fmt.Errorf("%w: %d of %d bytes", os.ErrInvalid, n, len(l.loan.Bytes())), "publish a loan once, and no more than it has"}
+	}
+	if err := cause(ctx); err != nil {
+		return l.p.explain(err)
 	}
 	err := l.p.explain(l.p.writer.PublishLoan(ctx, l.loan, n))
 	if err == nil {

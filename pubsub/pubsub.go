@@ -26,6 +26,11 @@
 // get everything that it had published, and never half a message. A publisher
 // that blocks does not wait for a subscriber that is gone.
 //
+// # Contexts
+//
+// A context that has ended ends a call before it does anything: nothing is received
+// or published, though there be messages, or room. The error matches its cause.
+//
 // # Who may do what at once
 //
 // A Publisher is for one goroutine at a time, and so is a Subscriber; any goroutine

@@ -163,21 +163,31 @@ func (s *Subscriber) Topic() string { return s.topic }
 // counted until their last message has been received.
 func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 
-// Receive returns the next message, and waits for it until the context ends. A
-// context that cannot end costs nothing.
+// Receive returns the next message, and waits for it until the context ends. With a
+// context that has ended it returns that error, even if there are messages.
 //
 // Errors match [*LaggedError], after which receiving goes on; [ErrRefused], once for
 // each publisher that does, after which it goes on without that one; [ErrCorrupt],
 // after which it goes on without the publisher that is to blame; [ErrClosed], and the
 // context's cause.
 func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
+	m, _, err := s.next(ctx)
+	return m, err
+}
+
+// next is Receive that also says whether receiving goes on after it. The error alone
+// does not tell: the context may have ended while it is another one.
+func (s *Subscriber) next(ctx context.Context) (m Message, goesOn bool, err error) {
 	for {
+		if err := cause(ctx); err != nil {
+			return Message{}, false, s.explain(err)
+		}
 		m, err := s.poll()
 		if err != ErrEmpty {
-			return m, err
+			return m, err == nil || !errors.Is(err, ErrClosed), err
 		}
 		if err := s.wait(ctx); err != nil {
-			return Message{}, s.explain(err)
+			return Message{}, false, s.explain(err)
 		}
 	}
 }
@@ -186,8 +196,9 @@ func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
 // is none.
 func (s *Subscriber) TryReceive() (Message, error) { return s.poll() }
 
-// ReceiveBatch calls fn with messages until there is none, or fn returns false; it
-// waits for the first one, as Receive does. It returns how many there were.
+// ReceiveBatch calls fn with messages until there is none, fn returns false, or the
+// context ends; it waits for the first one, as Receive does. It returns how many there
+// were. That the context has ended is an error of the next call, if there were any.
 func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (int, error) {
 	m, err := s.Receive(ctx)
 	for n := 0; ; n++ {
@@ -196,7 +207,7 @@ func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (i
 			return n, nil
 		case err != nil:
 			return n, err
-		case !fn(m):
+		case !fn(m) || ctx.Err() != nil:
 			return n + 1, nil
 		}
 		m, err = s.poll()
@@ -208,12 +219,11 @@ func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (i
 // messages go on.
 func (s *Subscriber) All(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
-		for {
-			m, err := s.Receive(ctx)
+		for goesOn := true; goesOn; {
+			var m Message
+			var err error
+			m, goesOn, err = s.next(ctx)
 			if !yield(m, err) {
-				return
-			}
-			if err != nil && (s.closed.Load() || ctx.Err() != nil) {
 				return
 			}
 		}
