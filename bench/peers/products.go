@@ -118,8 +118,8 @@ func (b *bench) command(command []string, folder string, env ...string) (string,
 	return "", fmt.Errorf("%s: %w", filepath.Base(command[0]), err)
 }
 
-// reason returns the first line of what a program says that is about an error, or else
-// the first one.
+// reason returns the first line of what a compiler says that is about an error, or else
+// the first one that is not the name of a Go package.
 func reason(said string) string {
 	first := ""
 	for line := range strings.Lines(said) {
@@ -127,7 +127,7 @@ func reason(said string) string {
 		if strings.Contains(line, "error") {
 			return line
 		}
-		if first == "" {
+		if first == "" && !strings.HasPrefix(line, "#") {
 			first = line
 		}
 	}
