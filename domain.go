@@ -109,7 +109,7 @@ func (d *Domain) Own(user io.Closer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return fmt.Errorf("memlane: domain %q: %w", d.name, fs.ErrClosed)
+		return fmt.Errorf("memlane: domain %q: %w", d.name, ring.ErrClosed)
 	}
 	d.users[user] = true
 	return nil

@@ -2,6 +2,7 @@ package pubsub_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -118,4 +119,41 @@ func ExamplePublisher_Loan() {
 	fmt.Println(len(m.Data), string(m.Data[:9]))
 	m.Release()
 	// Output: 1048576 a picture
+}
+
+// A subscriber that is a whole ring behind loses the oldest messages, is told how
+// many, and goes on.
+func ExampleLaggedError() {
+	domain, done := here()
+	defer done()
+	ctx := context.Background()
+
+	prices, err := pubsub.Subscribe(domain, "prices", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	exchange, err := pubsub.Publish(domain, "prices", &pubsub.PublisherConfig{Slots: 64})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for price := range 1000 {
+		if err := exchange.Publish(ctx, fmt.Append(nil, price)); err != nil {
+			log.Fatal(err)
+		}
+	}
+	received, lost := 0, 0
+	for received+lost < 1000 {
+		_, err := prices.Receive(ctx)
+		var lagged *pubsub.LaggedError
+		switch {
+		case errors.As(err, &lagged):
+			lost += int(lagged.Lost)
+		case err != nil:
+			log.Fatal(err)
+		default:
+			received++
+		}
+	}
+	fmt.Println(received > 0, lost > 0, received+lost)
+	// Output: true true 1000
 }

@@ -62,7 +62,8 @@ func (p Policy) String() string { return ring.Policy(p).String() }
 
 // Errors that those of this package match.
 var (
-	// ErrClosed: the publisher, the subscriber or its domain was closed.
+	// ErrClosed: the publisher, the subscriber or its domain was closed. It matches
+	// os.ErrClosed too.
 	ErrClosed = ring.ErrClosed
 	// ErrFull: the publisher would have to wait.
 	ErrFull = ring.ErrFull
@@ -86,7 +87,14 @@ var (
 // LaggedError says that a publisher dropped messages before the subscriber came to
 // them, and how many. It is returned once for each time, before the first message
 // after them; receiving goes on.
-type LaggedError = ring.LaggedError
+type LaggedError struct {
+	Lost      uint64 // how many messages
+	Publisher uint64 // of which publisher: see Message
+}
+
+func (e *LaggedError) Error() string {
+	return fmt.Sprintf("%d messages of publisher %016x were lost: it drops the oldest when the subscriber is a whole ring behind", e.Lost, e.Publisher)
+}
 
 // Error is an error of this package.
 type Error struct {

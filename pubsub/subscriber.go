@@ -14,6 +14,7 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/internal/wait"
 )
 
@@ -286,9 +287,8 @@ func (s *Subscriber) ended(src *source, err error) error {
 		s.bell.Ring() // so that nobody sleeps before the second look
 		return nil
 	}
-	if lagged, ok := err.(*LaggedError); ok {
-		lagged.Publisher = src.id
-		return s.explain(err)
+	if lagged, ok := err.(*ring.LaggedError); ok {
+		return s.explain(&LaggedError{lagged.Lost, src.id})
 	}
 	if err == ErrTooManyHolds {
 		return s.explain(err)

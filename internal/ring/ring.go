@@ -37,6 +37,7 @@ package ring
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/region"
@@ -75,7 +76,7 @@ var (
 	// ErrArenaFull: all memory of the arena is on loan or held.
 	ErrArenaFull = errors.New("the arena is full of messages that are on loan or held")
 	// ErrClosed: the writer or the reader was closed.
-	ErrClosed = errors.New("closed")
+	ErrClosed error = closed{}
 	// ErrEmpty: there is no message now.
 	ErrEmpty = errors.New("there is no message yet")
 	// ErrCorrupt: the other side's memory makes no sense.
@@ -84,10 +85,17 @@ var (
 	ErrTooManyHolds = errors.New("too many messages are borrowed; release some")
 )
 
+// closed is ErrClosed. It matches what a file says that was closed.
+type closed struct{}
+
+func (closed) Error() string { return "closed" }
+
+// Is says that it matches fs.ErrClosed, by its other name os.ErrClosed.
+func (closed) Is(target error) bool { return target == fs.ErrClosed }
+
 // LaggedError says that messages were dropped before the reader came to them.
 type LaggedError struct {
-	Lost      uint64
-	Publisher uint64 // of which publisher's; see Message
+	Lost uint64
 }
 
 func (e *LaggedError) Error() string {

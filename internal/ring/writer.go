@@ -236,6 +236,9 @@ func (l Loan) Bytes() []byte { return l.bytes }
 // Loan takes n bytes of the arena, to be filled in in place. There can be several.
 // Errors are those of [Writer.Publish].
 func (w *Writer) Loan(ctx context.Context, n int) (Loan, error) {
+	if w.closed.Load() {
+		return Loan{}, ErrClosed // before somebody fills it in for nothing
+	}
 	b, err := w.take(ctx, max(n, 1), true)
 	if err != nil {
 		return Loan{}, err
