@@ -302,6 +302,31 @@ func TestWaiterInheritsDeath(t *testing.T) {
 	}
 }
 
+// A permit is free again when who runs a command with it is killed, and the command
+// does not go on without it.
+func TestCommandDiesWithItsPermit(t *testing.T) {
+	s, path := newSegment(t)
+	holder := start(t, "sync", "acquire", path+":slots", "--permits", "1", "--", "sh", "-c", "echo $$; exec cat")
+	pid := holder.line(t)
+	waiter := start(t, "sync", "acquire", path+":slots", "--", "sh", "-c", "echo in; exec cat")
+	eventually(t, "the next one waits", func() bool { return lookup(t, s, "slots").Semaphore.Waiters })
+	if st := lookup(t, s, "slots").Semaphore; st.Permits != 0 || len(st.Holders) != 1 || st.Holders[0].PID != holder.Process.Pid {
+		t.Errorf("%+v; want one permit, held by %d", st, holder.Process.Pid)
+	}
+	holder.Process.Kill()
+	eventually(t, "the command is dead", func() bool { return ended(pid) })
+	if line := waiter.line(t); line != "in" {
+		t.Errorf("the next one says %q", line)
+	}
+	waiter.Process.Signal(syscall.SIGTERM)
+	if code := waiter.exit(t); code != 143 {
+		t.Errorf("code %d: %s", code, waiter.stderr.String())
+	}
+	if st := lookup(t, s, "slots").Semaphore; st.Permits != 1 || len(st.Holders) != 0 {
+		t.Errorf("%+v; want one free permit", st)
+	}
+}
+
 func TestInterruptedWaits(t *testing.T) {
 	catchInterrupt(t)
 	s, path := newSegment(t)
@@ -316,8 +341,10 @@ func TestInterruptedWaits(t *testing.T) {
 	if _, err := shmsync.NamedEvent(ctx, s, "m.unlock", shmsync.Automatic); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := shmsync.NamedSemaphore(ctx, s, "s", 0); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"s", "a"} {
+		if _, err := shmsync.NamedSemaphore(ctx, s, name, 0); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := shmsync.NamedEvent(ctx, s, "e", shmsync.Manual); err != nil {
 		t.Fatal(err)
@@ -329,6 +356,7 @@ func TestInterruptedWaits(t *testing.T) {
 	for name, args := range map[string][]string{
 		"m": {"lock", path + ":m", "--", "true"},
 		"s": {"wait", path + ":s"},
+		"a": {"acquire", path + ":a", "--", "true"},
 		"e": {"wait", path + ":e"},
 	} {
 		p := start(t, append([]string{"sync"}, args...)...)

@@ -13,8 +13,8 @@
 //	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 //
 // What runs until it is told to end, server --hold, client --follow, sync lock
-// without a command, sub and stat --watch, ends with 0 then. sync lock with a command
-// ends with the command's code.
+// without a command, sub and stat --watch, ends with 0 then. sync lock with a command,
+// and sync acquire, end with the command's code.
 package main
 
 import (
@@ -41,8 +41,8 @@ const exitCodes = `Exit codes:
   6    somebody else has it: not free at once, or not within --timeout
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 What runs until it is told to end, server --hold, client --follow, sync lock
-without a command, sub and stat --watch, ends with 0. sync lock with a command ends
-with its code.
+without a command, sub and stat --watch, ends with 0. sync lock with a command,
+and sync acquire, end with its code.
 `
 
 func main() { os.Exit(run()) }

@@ -30,13 +30,16 @@ PATH:NAME is the primitive NAME in the segment PATH; the last colon separates
 them. A PATH without a slash is a segment of the private folder ($MEMLANE_DIR or
 /dev/shm/memlane-UID) or of --folder; one with a slash is that file. The last
 64 KiB of the segment are for who uses them and must be free. Whoever uses or
-looks at a primitive writes there.`,
+looks at a primitive writes there.
+
+Of all these commands, -n is --nonblock, and -p is --permits.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVar(&c.Folder, "folder", "", "the folder of segments that are named without a slash (default: the user's private one)")
 	cmd.PersistentFlags().IntSliceVar(&c.Owners, "owner", nil, "accept the segments of this user id too; may be repeated")
-	cmd.AddCommand(newSyncList(&c), newSyncLock(&c, signals), newSyncUnlock(&c), newSyncPost(&c), newSyncWait(&c))
+	cmd.AddCommand(newSyncList(&c), newSyncLock(&c, signals), newSyncUnlock(&c),
+		newSyncAcquire(&c, signals), newSyncPost(&c), newSyncWait(&c), newSyncReset(&c))
 	return cmd
 }
 
@@ -265,6 +268,27 @@ func (p *patience) context(ctx context.Context) (context.Context, context.Cancel
 		return context.WithCancel(ctx)
 	}
 	return context.WithTimeoutCause(ctx, p.limit, notInTime(p.limit))
+}
+
+// attempt is how long a command waits for what it wants.
+type attempt struct {
+	nonblock bool
+	timeout  patience
+}
+
+func (a *attempt) flags(cmd *cobra.Command) {
+	cmd.Flags().Var(&a.timeout, "timeout", "wait no longer than this; 0 is --nonblock")
+	cmd.Flags().BoolVarP(&a.nonblock, "nonblock", "n", false, "do not wait")
+	cmd.MarkFlagsMutuallyExclusive("timeout", "nonblock")
+}
+
+// try calls the one of the two functions that --nonblock asks for. ctx is that of
+// timeout, which is of all that the command does before.
+func (a *attempt) try(ctx context.Context, atOnce func() error, wait func(context.Context) error) error {
+	if a.nonblock {
+		return atOnce()
+	}
+	return wait(ctx)
 }
 
 // notInTime is why a wait ended that --timeout has ended. Like an attempt with

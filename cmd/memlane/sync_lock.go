@@ -18,9 +18,7 @@ import (
 const releaseSuffix = ".unlock"
 
 func newSyncLock(c *segment.Config, signals *signals) *cobra.Command {
-	var nonblock bool
-	var timeout patience
-	var made newcomer
+	var l locking
 	cmd := &cobra.Command{
 		Use:   "lock PATH:NAME [-- COMMAND [ARGUMENT…]]",
 		Short: "Run a command while holding a mutex, or hold it until told to let go",
@@ -48,47 +46,48 @@ after sync unlock.
 
 With --nonblock, or after --timeout, it ends with 6 if somebody else holds the
 mutex.`,
-		Args:              lockArguments,
+		Args:              commandArguments("lock", false),
 		ValidArgsFunction: completeTargets(c),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			t, err := parseTarget(c, args[0])
-			if err != nil {
+			var err error
+			if l.target, err = parseTarget(c, args[0]); err != nil {
 				return err
 			}
-			made.stderr = cmd.ErrOrStderr()
-			l := &locking{target: t, made: &made, nonblock: nonblock, timeout: &timeout, stderr: cmd.ErrOrStderr()}
+			l.stderr = cmd.ErrOrStderr()
 			if len(args) == 1 {
 				return l.hold(cmd.Context())
 			}
 			return l.run(cmd.Context(), args[1:], signals)
 		},
 	}
-	cmd.Flags().Var(&timeout, "timeout", "wait no longer than this; 0 is --nonblock")
-	cmd.Flags().BoolVarP(&nonblock, "nonblock", "n", false, "do not wait")
-	made.flag(cmd)
-	cmd.MarkFlagsMutuallyExclusive("timeout", "nonblock")
+	l.attempt.flags(cmd)
+	l.newcomer.flag(cmd)
 	return cmd
 }
 
-func lockArguments(cmd *cobra.Command, args []string) error {
-	switch dash := cmd.ArgsLenAtDash(); {
-	case len(args) == 0 || dash == 0:
-		return errors.New("name what to lock: PATH:NAME")
-	case dash < 0 && len(args) > 1, dash > 1:
-		return fmt.Errorf("unexpected %q: put -- before the command, behind PATH:NAME", args[1])
-	case dash == len(args):
-		return errors.New("there is no command behind --")
+// commandArguments checks PATH:NAME -- COMMAND, in words for who wants to do
+// something; needed says that there must be a command.
+func commandArguments(do string, needed bool) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		switch dash := cmd.ArgsLenAtDash(); {
+		case len(args) == 0 || dash == 0:
+			return fmt.Errorf("name what to %s: PATH:NAME", do)
+		case dash < 0 && len(args) > 1, dash > 1:
+			return fmt.Errorf("unexpected %q: put -- before the command, behind PATH:NAME", args[1])
+		case dash == len(args):
+			return errors.New("there is no command behind --")
+		case needed && dash < 0:
+			return errors.New("give the command to run, behind --")
+		}
+		return nil
 	}
-	return nil
 }
 
 // locking is one run of sync lock.
 type locking struct {
 	*target
-	made     *newcomer
-	nonblock bool
-	timeout  *patience
-	stderr   io.Writer
+	attempt
+	newcomer
 }
 
 // lock locks the mutex, and says whether its last holder died with it.
@@ -98,11 +97,7 @@ func (l *locking) lock(ctx context.Context, s *segment.Segment) (mu *shmsync.Mut
 	if mu, err = shmsync.NamedMutex(ctx, s, l.name); err != nil {
 		return nil, false, err
 	}
-	if l.nonblock {
-		err = mu.TryLock()
-	} else {
-		err = mu.Lock(ctx)
-	}
+	err = l.try(ctx, mu.TryLock, mu.Lock)
 	switch {
 	case errors.Is(err, shmsync.ErrOwnerDied):
 		fmt.Fprintf(l.stderr, "memlane: %v: a process died while it held this: what it guards may be half changed\n", l.target)
@@ -130,7 +125,7 @@ func (l *locking) run(ctx context.Context, args []string, signals *signals) erro
 	if command.Err != nil {
 		return &notStarted{command.Err}
 	}
-	s, err := l.openOrMake(l.made)
+	s, err := l.openOrMake(&l.newcomer)
 	if err != nil {
 		return err
 	}
@@ -144,7 +139,7 @@ func (l *locking) run(ctx context.Context, args []string, signals *signals) erro
 		l.leaveAsDied()
 		return err
 	}
-	return l.also(err, l.letGo(mu, died))
+	return also(l.stderr, err, l.letGo(mu, died))
 }
 
 // leaveAsDied says what becomes of a mutex of which nobody has put in order what it
@@ -157,12 +152,12 @@ func (l *locking) leaveAsDied() {
 
 // also returns err, which the user is to see; beside it, a second one is said on
 // standard error.
-func (l *locking) also(err, second error) error {
+func also(stderr io.Writer, err, second error) error {
 	if err == nil {
 		return second
 	}
 	if second != nil {
-		fmt.Fprintln(l.stderr, "memlane:", second)
+		fmt.Fprintln(stderr, "memlane:", second)
 	}
 	return err
 }
@@ -182,7 +177,7 @@ func (l *locking) hold(ctx context.Context) error {
 	if n := len(l.name + releaseSuffix); n > shmsync.MaxNameBytes {
 		return usagef("the name %s is too long to be held without a command: with %s for the event by which it is asked to let go it has %d bytes, and can have %d", l.name, releaseSuffix, n, shmsync.MaxNameBytes)
 	}
-	s, err := l.openOrMake(l.made)
+	s, err := l.openOrMake(&l.newcomer)
 	if err != nil {
 		return err
 	}

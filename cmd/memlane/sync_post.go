@@ -37,7 +37,7 @@ func newSyncPost(c *segment.Config) *cobra.Command {
 	var kind eventKind
 	var made newcomer
 	cmd := &cobra.Command{
-		Use:   "post PATH:NAME [-n N | --event manual|automatic]",
+		Use:   "post PATH:NAME [--permits N | --event manual|automatic]",
 		Short: "Add permits to a semaphore, or set an event",
 		Long: `Post adds permits to a semaphore, or sets an event, and so lets those go on who
 wait. If there is nothing of that name it makes a semaphore, or with --event an
@@ -50,14 +50,14 @@ event of that kind; the segment too if need be.`,
 				return err
 			}
 			if permits < 1 || permits > shmsync.MaxPermits {
-				return usagef("-n %d: give a number of permits from 1 to %d", permits, shmsync.MaxPermits)
+				return usagef("--permits %d: give a number from 1 to %d", permits, shmsync.MaxPermits)
 			}
 			counted := cmd.Flags().Changed("permits")
 			made.stderr = cmd.ErrOrStderr()
 			return post(cmd.Context(), t, &made, permits, counted, shmsync.EventKind(kind))
 		},
 	}
-	cmd.Flags().IntVarP(&permits, "permits", "n", 1, "how many permits, of a semaphore")
+	cmd.Flags().IntVarP(&permits, "permits", "p", 1, "how many permits, of a semaphore")
 	made.flag(cmd)
 	cmd.Flags().Var(&kind, "event", "set an event of this kind; make it if there is none")
 	cmd.MarkFlagsMutuallyExclusive("permits", "event")
@@ -79,7 +79,7 @@ func post(ctx context.Context, t *target, made *newcomer, permits int, counted b
 		return wrongKind(t, info, "it is for sync lock and sync unlock")
 	case err == nil && kind == 0 && info.Event != nil:
 		if counted {
-			return wrongKind(t, info, "leave out -n: an event is set or not")
+			return wrongKind(t, info, "leave out --permits: an event is set or not")
 		}
 		kind = info.EventKind
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
@@ -100,7 +100,7 @@ func post(ctx context.Context, t *target, made *newcomer, permits int, counted b
 }
 
 func newSyncWait(c *segment.Config) *cobra.Command {
-	var timeout patience
+	var a attempt
 	var create bool
 	var made newcomer
 	cmd := &cobra.Command{
@@ -108,7 +108,7 @@ func newSyncWait(c *segment.Config) *cobra.Command {
 		Short: "Take a permit of a semaphore, or wait for an event",
 		Long: `Wait takes one permit of a semaphore for good, as sem_wait does, or waits until an
 event is set; an automatic event it takes. It waits until that is possible, and
-ends with 6 if it is not within --timeout.`,
+ends with 6 if it is not within --timeout, or with --nonblock at once.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFirst(completeTargets(c)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -116,7 +116,7 @@ ends with 6 if it is not within --timeout.`,
 			if err != nil {
 				return err
 			}
-			ctx, cancel := timeout.context(cmd.Context())
+			ctx, cancel := a.timeout.context(cmd.Context())
 			defer cancel()
 			if create {
 				made.stderr = cmd.ErrOrStderr()
@@ -126,17 +126,17 @@ ends with 6 if it is not within --timeout.`,
 			} else if cmd.Flags().Changed("size") {
 				return usagef("--size is of a segment that is made: give --create too")
 			}
-			return waitFor(ctx, t)
+			return waitFor(ctx, t, &a)
 		},
 	}
-	cmd.Flags().Var(&timeout, "timeout", "wait no longer than this; 0 only looks")
+	a.flags(cmd)
 	cmd.Flags().BoolVar(&create, "create", false, "if there is nothing of that name, make a semaphore without permits, and the segment too")
 	made.flag(cmd)
 	return cmd
 }
 
 // waitFor waits for the semaphore or event.
-func waitFor(ctx context.Context, t *target) error {
+func waitFor(ctx context.Context, t *target, a *attempt) error {
 	s, info, err := t.find()
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w (run \"memlane sync post\" first, or add --create)", err)
@@ -153,14 +153,31 @@ func waitFor(ctx context.Context, t *target) error {
 		if err != nil {
 			return err
 		}
-		return semaphore.Wait(ctx)
+		return a.try(ctx, semaphore.TryWait, semaphore.Wait)
 	}
 	event, err := shmsync.NamedEvent(ctx, s, t.name, info.EventKind)
 	if err != nil {
 		return err
 	}
-	return event.Wait(ctx)
+	return a.try(ctx, func() error { return tryWait(t, event) }, event.Wait)
 }
+
+// tryWait takes the event if it is set.
+func tryWait(t *target, event *shmsync.Event) error {
+	set, err := event.TryWait()
+	if err == nil && !set {
+		err = fmt.Errorf("wait for %v: %w", t, errNotSet)
+	}
+	return err
+}
+
+// errNotSet counts as one that somebody else has.
+var errNotSet = notSet{}
+
+type notSet struct{}
+
+func (notSet) Error() string        { return "it is not set" }
+func (notSet) Is(target error) bool { return target == shmsync.ErrBusy }
 
 // createSemaphore makes a semaphore if there is nothing of the name.
 func createSemaphore(ctx context.Context, t *target, made *newcomer) error {
