@@ -149,7 +149,15 @@ func TestNames(t *testing.T) {
 	}
 	noError(t, func() error { _, err := shmsync.NamedMutex(background, s, strings.Repeat("x", 47)); return err }())
 	_, err = shmsync.NamedSemaphore(background, s, "n", -1)
+	wantError(t, err, []error{fs.ErrInvalid}, "-1 permits are fewer than none")
+	_, err = shmsync.NamedSemaphore(background, s, "n", shmsync.MaxPermits+1)
 	wantError(t, err, []error{shmsync.ErrTooMany})
+	// Permits are of one that is made, and of no other.
+	for _, permits := range []int{3, 7} {
+		n, err := shmsync.NamedSemaphore(background, s, "n", permits)
+		noError(t, err)
+		wantPermits(t, n, 3)
+	}
 }
 
 // Who only looks changes nothing, and joins nobody.

@@ -43,10 +43,19 @@ func NamedMutex(ctx context.Context, s *segment.Segment, name string) (*Mutex, e
 	return newMutex(o, offset), nil
 }
 
-// NamedSemaphore is as [NamedMutex]. A semaphore that it makes has permits free.
+// NamedSemaphore is as [NamedMutex]. A semaphore that it makes has permits free. One
+// that is there keeps those that it has, and permits is ignored: how many it was made
+// with is not kept, and those who use it must agree.
 func NamedSemaphore(ctx context.Context, s *segment.Segment, name string, permits int) (*Semaphore, error) {
-	if permits < 0 || permits > MaxPermits {
-		return nil, &Error{"use", fmt.Sprintf("semaphore %q", name), fmt.Errorf("%w: %d", ErrTooMany, permits), fmt.Sprintf("it can have 0 to %d", MaxPermits)}
+	var wrong error
+	switch {
+	case permits < 0:
+		wrong = negative(permits)
+	case permits > MaxPermits:
+		wrong = fmt.Errorf("%w: %d", ErrTooMany, permits)
+	}
+	if wrong != nil {
+		return nil, &Error{"use", fmt.Sprintf("semaphore %q", name), wrong, fmt.Sprintf("it can have 0 to %d", MaxPermits)}
 	}
 	o, offset, err := named(ctx, s, name, layout.KindSemaphore, func(sp *space, offset int) {
 		sp.region.Uint64(offset + layout.SemaphoreStateAt).Store(uint64(permits))

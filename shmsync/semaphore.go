@@ -3,6 +3,7 @@ package shmsync
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"math/bits"
 
 	"github.com/memlane/memlane/internal/layout"
@@ -452,8 +453,12 @@ func (s *Semaphore) Release() error {
 }
 
 // Post adds n permits, which nobody holds. If the semaphore would have more than
-// [MaxPermits] it adds none, and the error matches [ErrTooMany].
+// [MaxPermits] it adds none, and the error matches [ErrTooMany]; if n is negative,
+// fs.ErrInvalid.
 func (s *Semaphore) Post(n int) error {
+	if n < 0 {
+		return s.fail("post", negative(n), "take permits with Wait")
+	}
 	if n > 0 && s.simply(n) {
 		return nil
 	}
@@ -463,7 +468,7 @@ func (s *Semaphore) Post(n int) error {
 		if err != nil {
 			return s.fail("post", err, "")
 		}
-		if n < 0 || n > MaxPermits-now.permits() {
+		if n > MaxPermits-now.permits() {
 			return s.fail("post", fmt.Errorf("%w: it has %d, and %d more", ErrTooMany, now.permits(), n), fmt.Sprintf("it can have %d", MaxPermits))
 		}
 		if s.swap(now, now.permits()+n, layout.ChangeNone, 0) {
@@ -475,6 +480,11 @@ func (s *Semaphore) Post(n int) error {
 		}
 	}
 	return s.fail("post", fmt.Errorf("%w: it changes all the time", ErrCorrupt), "")
+}
+
+// negative is why n can be no number of permits.
+func negative(n int) error {
+	return fmt.Errorf("%w: %d permits are fewer than none", fs.ErrInvalid, n)
 }
 
 // wake wakes waiters for n permits that were just added.

@@ -3,6 +3,7 @@ package shmsync_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -53,7 +54,7 @@ func TestSemaphore(t *testing.T) {
 	wantPermits(t, sem, 0)
 	p.do("release", "not-held")
 	wantError(t, sem.Post(shmsync.MaxPermits+1), []error{shmsync.ErrTooMany}, "it can have 1048575")
-	wantError(t, sem.Post(-1), []error{shmsync.ErrTooMany})
+	wantError(t, sem.Post(-1), []error{fs.ErrInvalid}, "-1 permits are fewer than none")
 	noError(t, sem.Post(shmsync.MaxPermits))
 	wantError(t, sem.Post(1), []error{shmsync.ErrTooMany})
 	noError(t, sem.Acquire(background))

@@ -166,7 +166,7 @@ func (t *target) find() (*segment.Segment, shmsync.Info, error) {
 
 // lookup looks at the primitive.
 func (t *target) lookup(s *segment.Segment) (shmsync.Info, error) {
-	used, err := shmsync.Used(s)
+	used, err := used(s)
 	if err == nil && !used {
 		err = fmt.Errorf("%v: no program has used locks in this segment: %w", t, fs.ErrNotExist)
 	}
@@ -174,6 +174,15 @@ func (t *target) lookup(s *segment.Segment) (shmsync.Info, error) {
 		return shmsync.Info{}, err
 	}
 	return shmsync.Lookup(s, t.name)
+}
+
+// used is shmsync.Used; of a segment that has no room for locks it is an error, as
+// locking it is.
+func used(s *segment.Segment) (bool, error) {
+	if shmsync.Area(s.Len()) < 0 {
+		return false, fmt.Errorf("%s: %w: it has %d bytes, and locks need the last %d of a segment (choose one that is larger)", printable(s.Name()), shmsync.ErrArea, s.Len(), shmsync.AreaBytes)
+	}
+	return shmsync.Used(s)
 }
 
 // inUse says whether a byte of the segment in a range is not zero. The range may

@@ -40,6 +40,9 @@ there. Looking at a segment that nobody synchronises with changes nothing in it.
 		}
 		defer s.Close()
 		infos, err := names(s)
+		if err != nil && len(infos) == 0 {
+			return err // no table looks as if there were no names
+		}
 		if *o == "json" {
 			return errors.Join(err, writeJSON(cmd.OutOrStdout(), infos))
 		}
@@ -67,7 +70,7 @@ func completeFirst(f cobra.CompletionFunc) cobra.CompletionFunc {
 // read of it.
 func names(s *segment.Segment) ([]primitiveJSON, error) {
 	list := []primitiveJSON{}
-	if used, err := shmsync.Used(s); !used || err != nil {
+	if used, err := used(s); !used || err != nil {
 		return list, err
 	}
 	var errs []error
