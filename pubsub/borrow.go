@@ -15,16 +15,17 @@ type Borrowed struct {
 	src    *source
 	hold   int
 	spares *spares
+	spare  ticket // of a message that was copied, whose hold is -1
 }
 
 // Release gives the memory back: Data must not be touched any more. Any goroutine
-// may call it. Releasing again does nothing.
+// may call it. Releasing again does nothing, be it a copy that is released.
 func (b *Borrowed) Release() {
 	switch {
 	case b.src == nil:
 		return
 	case b.hold < 0:
-		b.spares.put(b.Data)
+		b.spares.put(b.spare)
 	default:
 		b.src.reader.Release(b.hold)
 	}
@@ -61,7 +62,7 @@ func (s *Subscriber) tryBorrow() (Borrowed, error) {
 			return Borrowed{}, err
 		}
 	}
-	buffer := s.spares.get()
+	spare, buffer := s.spares.get()
 	sources := *s.sources.Load()
 	for range sources {
 		if s.turn >= len(sources) {
@@ -73,16 +74,18 @@ func (s *Subscriber) tryBorrow() (Borrowed, error) {
 		s.streak = 0
 		if err == nil {
 			if hold >= 0 {
-				s.spares.put(buffer)
+				s.spares.put(spare)
+			} else {
+				s.spares.keep(spare, data)
 			}
-			return Borrowed{Message{data, src.id, sequence}, src, hold, &s.spares}, nil
+			return Borrowed{Message{data, src.id, sequence}, src, hold, &s.spares, spare}, nil
 		}
 		if err = s.ended(src, err); err != nil {
-			s.spares.put(buffer)
+			s.spares.put(spare)
 			return Borrowed{}, err
 		}
 	}
-	s.spares.put(buffer)
+	s.spares.put(spare)
 	if s.closed.Load() {
 		return Borrowed{}, s.explain(ErrClosed)
 	}
@@ -91,23 +94,32 @@ func (s *Subscriber) tryBorrow() (Borrowed, error) {
 
 // spares are buffers for small messages that are borrowed.
 type spares struct {
-	mu   sync.Mutex
-	free [][]byte
+	mu      sync.Mutex
+	tickets tickets
+	buffers [][]byte // by the tickets' index
 }
 
-func (s *spares) get() []byte {
+// get lends a buffer of no bytes, until it is put back.
+func (s *spares) get() (ticket, []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.free); n > 0 {
-		b := s.free[n-1]
-		s.free = s.free[:n-1]
-		return b
+	k := s.tickets.take()
+	if k.index == len(s.buffers) {
+		s.buffers = append(s.buffers, make([]byte, 0, 64))
 	}
-	return make([]byte, 0, 64)
+	return k, s.buffers[k.index]
 }
 
-func (s *spares) put(b []byte) {
+// keep notes what the buffer has become, which may have had to grow.
+func (s *spares) keep(k ticket, b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.free = append(s.free, b[:0])
+	s.buffers[k.index] = b[:0]
+}
+
+// put takes a buffer back, once.
+func (s *spares) put(k ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tickets.give(k)
 }

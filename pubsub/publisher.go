@@ -77,7 +77,8 @@ type Publisher struct {
 	port   *meet.Port
 	memory *memory.Memory
 	writer *ring.Writer
-	limit  int // of the arena
+	limit  int     // of the arena
+	loans  tickets // of the publishing goroutine
 
 	mu      sync.Mutex // taken after the writer's
 	closed  bool
@@ -186,10 +187,10 @@ func (p *Publisher) explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	return p.explained(err)
+	return p.explained("publish", err)
 }
 
-func (p *Publisher) explained(err error) error {
+func (p *Publisher) explained(op string, err error) error {
 	fix := ""
 	switch {
 	case errors.Is(err, ErrTooLarge):
@@ -199,53 +200,7 @@ func (p *Publisher) explained(err error) error {
 	case errors.Is(err, ErrFull):
 		fix = "try again later, or wait with Publish"
 	}
-	return &Error{"publish", p.topic, err, fix}
-}
-
-// Loan is memory that subscribers will read in place.
-type Loan struct {
-	p    *Publisher
-	loan ring.Loan
-}
-
-// Loan takes n bytes of the arena, to be filled in and published without a copy.
-// They are not cleared. There can be several loans; each is published or returned,
-// by the publisher's goroutine.
-func (p *Publisher) Loan(ctx context.Context, n int) (Loan, error) {
-	if err := cause(ctx); err != nil {
-		return Loan{}, p.explain(err)
-	}
-	l, err := p.writer.Loan(ctx, n)
-	return Loan{p, l}, p.explain(err)
-}
-
-// Bytes returns the memory, until the loan is published or returned, or its
-// publisher closed.
-func (l *Loan) Bytes() []byte { return l.loan.Bytes() }
-
-// Publish publishes the first n bytes. It waits as [Publisher.Publish] does. After an
-// error other than [ErrClosed] the loan can still be published, or returned.
-func (l *Loan) Publish(ctx context.Context, n int) error {
-	if l.p == nil || n < 0 || n > len(l.loan.Bytes()) {
-		return &Error{"publish", "a loan", fmt.Errorf("%w: %d of %d bytes", os.ErrInvalid, n, len(l.loan.Bytes())), "publish a loan once, and no more than it has"}
-	}
-	if err := cause(ctx); err != nil {
-		return l.p.explain(err)
-	}
-	err := l.p.explain(l.p.writer.PublishLoan(ctx, l.loan, n))
-	if err == nil {
-		*l = Loan{}
-	}
-	return err
-}
-
-// Return gives the memory back, unpublished. Returning a loan that was published
-// does nothing.
-func (l *Loan) Return() {
-	if l.p != nil {
-		l.p.writer.Return(l.loan)
-		*l = Loan{}
-	}
+	return &Error{op, p.topic, err, fix}
 }
 
 // Subscribers returns how many there are.
@@ -275,6 +230,12 @@ func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
 			return p.missing(ctx, n)
 		}
 	}
+}
+
+func (p *Publisher) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 // notify lets WaitSubscribers look again. The caller holds mu.

@@ -15,7 +15,8 @@ type holds struct {
 	mu    sync.Mutex // borrowed in one goroutine, released in any
 	held  uint64     // bit i: hold i is in use
 	bytes [layout.ReaderHoldsCount]int
-	inUse int // the sum of bytes
+	uses  [layout.ReaderHoldsCount]int // how often each was in use before
+	inUse int                          // the sum of bytes
 }
 
 // Borrow is [Reader.Next] that does not copy what is in the arena: the message is
@@ -74,7 +75,8 @@ func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
 	return m, hold, sequence, nil
 }
 
-// add holds the block that is being read, at the position.
+// add holds the block that is being read, at the position. Of the number that it
+// returns, one part is which hold it is, and the other which use of it.
 func (h *holds) add(e *Entry, position uint64, n int) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -88,10 +90,11 @@ func (h *holds) add(e *Entry, position uint64, n int) (int, error) {
 	word.StoreRelease(e.holds[i], position+1)
 	// SYNC POINT hold: before Reading changes, which holds the block until then.
 	e.held.Store(h.held)
-	return i, nil
+	return h.uses[i]*len(h.bytes) + i, nil
 }
 
-// Release gives back what was borrowed. Any goroutine may call it, once for each.
+// Release gives back what was borrowed. Any goroutine may call it. To release a hold
+// again does nothing, whatever is held in its place.
 func (r *Reader) Release(hold int) {
 	if hold < 0 {
 		return
@@ -99,7 +102,12 @@ func (r *Reader) Release(hold int) {
 	h := &r.holds
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.held &^= 1 << hold
-	h.inUse -= h.bytes[hold]
+	i := hold % len(h.bytes)
+	if h.held&(1<<i) == 0 || hold/len(h.bytes) != h.uses[i] {
+		return
+	}
+	h.held &^= 1 << i
+	h.uses[i]++
+	h.inUse -= h.bytes[i]
 	word.StoreRelease(r.entry.held, h.held)
 }
