@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/life"
@@ -68,6 +70,8 @@ type space struct {
 	region  *region.Region // all of the segment, mapped once more
 	area    int            // offset in bytes
 	members *life.Table
+
+	waiting atomic.Int32 // calls that may be asleep
 }
 
 // spaces are those of all open segments.
@@ -152,6 +156,10 @@ func join(s *segment.Segment) (*space, error) {
 		if errors.Is(err, life.ErrFull) {
 			return fail(fmt.Errorf("%w: %w", ErrFull, err), "close it in some, or use several segments")
 		}
+		if place, ok := errors.AsType[*life.PlaceError](err); ok {
+			used := place.At - layout.AreaMembersAt + layout.AreaBytes
+			return fail(fmt.Errorf("%w: other processes have attached to its first %d bytes, and it has %d now", ErrArea, used, size), "do not change the size of a file while its locks are used; end those, or truncate it to what it was")
+		}
 		return fail(memoryError(err), "")
 	}
 	return &space{segment: s, name: s.Name(), region: r, area: area, members: members}, nil
@@ -189,11 +197,24 @@ func zero(b []byte) bool {
 
 // close leaves. Calls in flight end with ErrClosed.
 func (sp *space) close() {
+	sp.region.Expire()
+	// As long as the memory is shared who waits can be waked where he sleeps, and can
+	// pass on a wake that was meant for somebody who stays.
+	pause := time.Microsecond
+	for tries := 0; sp.waiting.Load() > 0 && tries < closeTries; tries++ {
+		sp.members.Deaths.Ring()
+		time.Sleep(pause)
+		pause = min(2*pause, time.Millisecond)
+	}
 	// From here on nothing that this process does reaches the shared memory, and
 	// only then the others may believe that it is gone.
 	sp.region.Retire()
 	sp.members.Leave()
 }
+
+// closeTries is how often close rings: for a second, which only they are not done in
+// who can not be waked.
+const closeTries = 1000
 
 // check says why nothing can be done any more; nil if it can.
 func (sp *space) check() error {
@@ -264,6 +285,13 @@ func a(kind uint32) string {
 func (o *object) fail(op string, err error, fix string) error {
 	return &Error{op, o.what, err, fix}
 }
+
+// suspects says, once in a while, that one who holds something is to be looked for
+// although his life word is not marked: for programs that only ever try, and wait for
+// nobody, so that nobody is watched.
+func (o *object) suspects(tries *atomic.Uint32) bool { return tries.Add(1)%triesTrusted == 0 }
+
+const triesTrusted = 1024
 
 // park is wait.Park on a word of the segment, ended by a death too.
 func (o *object) park(ctx context.Context, w *word.Uint32, seen uint32, rung uint32) error {

@@ -127,10 +127,15 @@ func (e *Event) Reset() error {
 // It waits as [Mutex.Lock] does.
 func (e *Event) Wait(ctx context.Context) error {
 	first := e.state.Load()
-	for {
+	e.space.waiting.Add(1)
+	defer e.space.waiting.Add(-1)
+	for slept := false; ; slept = true {
 		word.Here(6, uint64(first))
 		now := e.state.Load()
 		if err := e.space.check(); err != nil {
+			if slept && e.kind == Automatic {
+				wait.Wake(e.state, 1) // it may have been waked to take it
+			}
 			return e.fail("wait for", err, "")
 		}
 		set := now&layout.EventStateSet != 0
@@ -184,6 +189,8 @@ func (e *Event) WaitAfter(ctx context.Context, seen uint32) (uint32, error) {
 	if e.kind == Automatic {
 		return 0, e.fail("follow", fmt.Errorf("%w: it is automatic", ErrKind), "follow a manual event")
 	}
+	e.space.waiting.Add(1)
+	defer e.space.waiting.Add(-1)
 	for {
 		now := e.state.Load()
 		if err := e.space.check(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/life"
@@ -19,6 +20,7 @@ type Mutex struct {
 	mine  uint64 // state when this process holds it, all is well, and nobody waits
 	spin  wait.Spinner
 	busy  error // what TryLock returns, so that it allocates nothing
+	tries atomic.Uint32
 }
 
 // MutexAt returns the mutex in the [MutexBytes] bytes at offset of the segment.
@@ -86,11 +88,19 @@ func (m *Mutex) TryLock() error {
 func (m *Mutex) lock(ctx context.Context, try bool) error {
 	members := m.space.members
 	rung := members.Deaths.Rung()
-	suspect := false // the owner may have died, although its life word is not marked
-	mine := m.mine
+	suspect := try && m.suspects(&m.tries) // the owner may have died, although its life word is not marked
+	mine, slept := m.mine, false
+	if !try {
+		m.space.waiting.Add(1)
+		defer m.space.waiting.Add(-1)
+	}
 	for attempts := 0; ; attempts++ {
 		word.Here(1, uint64(members.Deaths.Rung()-rung), bit(suspect), bit(try), mine)
 		if err := m.space.check(); err != nil {
+			if slept {
+				// It may have been waked to have the mutex.
+				wait.Wake(word.Low(m.state), 1)
+			}
 			return m.fail("lock", err, "")
 		}
 		now := m.state.Load()
@@ -114,11 +124,12 @@ func (m *Mutex) lock(ctx context.Context, try bool) error {
 		case try:
 			return m.busy
 		default:
-			slept, err := m.await(ctx, now, owner, rung)
+			sleeps, err := m.await(ctx, now, owner, rung)
 			if err != nil {
 				return err
 			}
-			if slept {
+			if sleeps {
+				slept = true
 				// There may be others asleep, and the bit that says so is gone since
 				// Unlock has waked this one.
 				mine = m.mine | layout.MutexStateWaiters

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/bits"
+	"sync/atomic"
 
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/life"
@@ -40,6 +41,7 @@ type Semaphore struct {
 	own   *word.Uint64 // this process's cell
 	spin  wait.Spinner
 	busy  error // what the Trys return, so that they allocate nothing
+	tries atomic.Uint32
 }
 
 // SemaphoreAt returns the semaphore in the [SemaphoreBytes] bytes at offset of the
@@ -359,11 +361,18 @@ func (s *Semaphore) simply(n int) bool {
 func (s *Semaphore) take(ctx context.Context, op string, once bool, try func(semState) outcome) error {
 	deaths, low := &s.space.members.Deaths, word.Low(s.state)
 	rung := deaths.Rung()
-	suspicious := false
+	suspicious, slept := once && s.suspects(&s.tries), false
+	if !once {
+		s.space.waiting.Add(1)
+		defer s.space.waiting.Add(-1)
+	}
 	for attempts := 0; attempts < attemptsMax; attempts++ {
 		word.Here(3, uint64(deaths.Rung()-rung), bit(suspicious), bit(once), uint64(len(op)))
 		now, err := s.look()
 		if err != nil {
+			if slept {
+				wait.Wake(low, 1) // it may have been waked for a permit
+			}
 			return s.fail(op, err, "")
 		}
 		if now.permits() > 0 {
@@ -391,7 +400,7 @@ func (s *Semaphore) take(ctx context.Context, op string, once bool, try func(sem
 		if suspicious, err = s.sleep(ctx, now, &rung); err != nil {
 			return s.fail(op, err, "")
 		}
-		attempts = 0
+		attempts, slept = 0, true
 	}
 	return s.fail(op, fmt.Errorf("%w: it changes all the time", ErrCorrupt), "")
 }

@@ -324,3 +324,12 @@ func TestSyncedServerHolds(t *testing.T) {
 		t.Errorf("held until SIGTERM: code %d, %s", code, server.stderr.String())
 	}
 }
+
+// A server without --sync leaves the locks alone that a file has.
+func TestServerKeepsLocks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "memory")
+	command(t, memlane, "server", "--sync", "--file", file, "--message", "one")
+	want(t, 1, "4096 bytes before its locks", "server", "--file", file, "--size", "200000")
+	want(t, 0, "", "server", "--file", file, "--message", "two")
+	want(t, 0, "ipc client get: two\n", "client", "--sync", "--file", file)
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/memlane/memlane/mmap"
 	"github.com/memlane/memlane/segment"
+	"github.com/memlane/memlane/shmsync"
 	"github.com/spf13/cobra"
 )
 
@@ -148,6 +149,9 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 	if !st.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file, and only those can be shared (choose another --file)", path)
 	}
+	if err := keepLocks(path, size); err != nil {
+		return nil, err
+	}
 	if err := mmap.Reserve(f, size); err != nil {
 		if errors.Is(before, fs.ErrNotExist) {
 			os.Remove(path) // we have made it, and it is good for nothing
@@ -167,6 +171,22 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// keepLocks fails if a text of size bytes would reach into the locks at the end of the
+// file, or make it longer, so that who comes later looks for them elsewhere.
+func keepLocks(path string, size int64) error {
+	c, name := segmentAt(path)
+	s, err := segment.Attach(name, c)
+	if err != nil {
+		return nil // none that could have any
+	}
+	defer s.Close()
+	room := int64(shmsync.Area(s.Len()))
+	if has, err := hasLocks(s); err != nil || !has || size <= room {
+		return err
+	}
+	return fmt.Errorf("%s has %d bytes before its locks, and %d are wanted (use --size %d or --sync, or remove the file when nobody uses it)", path, room, size, room)
 }
 
 // readInput reads the file, or standard input for "-". With a limit of 0 or

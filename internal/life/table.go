@@ -62,7 +62,7 @@ type Table struct {
 // Without a file, the region is on the heap, and all members are of this process:
 // they live until they leave.
 //
-// Errors match [ErrFull], [ErrForked], and what the kernel answers.
+// Errors match [ErrFull], [ErrForked], are a [*PlaceError], or what the kernel answers.
 func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 	if Forked() {
 		return nil, ErrForked
@@ -88,8 +88,44 @@ func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 	return t, nil
 }
 
+// PlaceError says that there are members of another table of the same file: it had
+// another size when they joined. At is where their table is, in bytes.
+type PlaceError struct{ At int64 }
+
+func (e *PlaceError) Error() string {
+	return fmt.Sprintf("other processes use the file with a table of members at offset %d: it had another size then", e.At)
+}
+
+// claim says where in the file this table is, and fails if somebody says another
+// place. All of them say it before they look, so that of two at least one finds out.
+func (t *Table) claim(fd int) error {
+	place := layout.PlaceBase + int64(t.at)/placeBytes
+	if err := sys.ShareByte(fd, place); err != nil {
+		return fmt.Errorf("lock a byte of %s: %w", t.file.Name(), err)
+	}
+	for _, others := range [][2]int64{{layout.PlaceBase, place - layout.PlaceBase}, {place + 1, 0}} {
+		if others[1] == 0 && others[0] <= place {
+			continue // there is nothing before it
+		}
+		at, locked, err := sys.RangeLocked(fd, others[0], others[1])
+		if err != nil {
+			return fmt.Errorf("look for locks of %s: %w", t.file.Name(), err)
+		}
+		if locked {
+			return &PlaceError{(at - layout.PlaceBase) * placeBytes}
+		}
+	}
+	return nil
+}
+
+// placeBytes is what the place of a table is a multiple of.
+const placeBytes = 4096
+
 // join takes a place, through the descriptor of the file.
 func (t *Table) join(fd int) error {
+	if err := t.claim(fd); err != nil {
+		return err
+	}
 	// Anywhere, so that a member's generations last long.
 	first := rand.IntN(layout.AreaMembersCount)
 	for i := range layout.AreaMembersCount {

@@ -41,7 +41,8 @@ type Region struct {
 	mapped  bool          // not on the heap
 	guard   *sys.BusGuard // of what can be cut short; else nil
 	broken  atomic.Uint32 // not 0: Err has something to say
-	retired atomic.Bool
+	retired atomic.Bool   // or is about to be
+	cut     atomic.Bool
 }
 
 // Map maps the first size bytes of the file for reading and writing, shared with
@@ -118,15 +119,22 @@ func (r *Region) Err() error {
 	return ErrGone
 }
 
+// Expire has Err return [ErrRetired] from now on. The memory is shared until Retire:
+// so that who sleeps on a word can still be waked there, and wake others.
+func (r *Region) Expire() {
+	// SYNC POINT retired: pairs with the load in Err.
+	r.retired.Store(true)
+	r.broken.Store(1)
+}
+
 // Retire cuts the region off from the shared memory for good. Retiring again
 // does nothing.
 func (r *Region) Retire() error {
-	if r.retired.Swap(true) {
+	// Before the zeros: whoever's store ends in them sees this afterwards.
+	r.Expire()
+	if r.cut.Swap(true) {
 		return nil
 	}
-	// SYNC POINT retired: pairs with the load in Err. Whoever's store ends in the
-	// zeros below sees this afterwards.
-	r.broken.Store(1)
 	if !r.mapped {
 		return nil
 	}

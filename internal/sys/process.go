@@ -66,6 +66,21 @@ func LockByte(fd int, offset int64) error {
 	return err
 }
 
+// ShareByte takes an OFD read lock on a byte of a file, which several can have.
+func ShareByte(fd int, offset int64) error {
+	lock := unix.Flock_t{Type: unix.F_RDLCK, Start: offset, Len: 1}
+	return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &lock)
+}
+
+// RangeLocked returns the first byte of a lock, of whatever kind, that somebody else
+// than this descriptor's open file description has on bytes of the file from offset
+// on, n of them; 0: up to the end.
+func RangeLocked(fd int, offset, n int64) (at int64, locked bool, err error) {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Start: offset, Len: n}
+	err = unix.FcntlFlock(uintptr(fd), unix.F_OFD_GETLK, &lock)
+	return lock.Start, lock.Type != unix.F_UNLCK, err
+}
+
 // ByteLocked reports whether somebody has a write lock on a byte of a file, other
 // than through this descriptor's own open file description: F_OFD_GETLK. A lock
 // for reading does not count, because whoever may read the file can take one.

@@ -125,11 +125,13 @@ func (b *stop) check() {
 		return
 	}
 	time.Sleep(grace)
-	for i, turn := range turns {
-		if turn != 0 && seats[i].stale() == turn {
-			Late.Add(1)
-			seats[i].wake(turn)
-		}
-	}
 	shared.releaseStale()
+	for i, turn := range turns {
+		if turn == 0 || seats[i].stale() != turn {
+			turns[i] = 0
+			continue
+		}
+		Late.Add(1)
+	}
+	wakeSeats(&turns)
 }

@@ -4,6 +4,7 @@ package wait
 
 import (
 	"context"
+	"runtime"
 	"time"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -29,6 +30,14 @@ func rest(d time.Duration) { time.Sleep(d) }
 
 func afterFunc(ctx context.Context, fn func()) func() bool { return context.AfterFunc(ctx, fn) }
 
-func threadID() int { return sys.Gettid() }
+// lockThread keeps the goroutine on its thread, whose id it returns, until
+// unlockThread: a goroutine that waits for a lock before it sleeps may go on on
+// another one, and who interrupts the first gets nobody out.
+func lockThread() int {
+	runtime.LockOSThread()
+	return sys.Gettid()
+}
+
+func unlockThread() { runtime.UnlockOSThread() }
 
 func interrupt(thread int) { sys.Interrupt(thread) }

@@ -39,7 +39,9 @@ func afterFunc(ctx context.Context, fn func()) func() bool {
 	}).AfterFunc(fn)
 }
 
-func threadID() int { return 0 }
+func lockThread() int { return 0 }
+
+func unlockThread() {}
 
 func interrupt(int) {}
 

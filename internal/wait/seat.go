@@ -74,9 +74,11 @@ func (s *seat) bit() uint32 { return 1 << (s.index % 32) }
 
 // park sleeps in the seat.
 func (s *seat) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
+	thread := lockThread()
+	defer unlockThread()
 	s.mu.Lock()
 	s.turn++
-	s.word, s.seen, s.bell, s.rung, s.thread = w, seen, bell, rung, threadID()
+	s.word, s.seen, s.bell, s.rung, s.thread = w, seen, bell, rung, thread
 	turn := s.turn
 	s.mu.Unlock()
 	// A bell that is rung from here on finds us; if it was before, we see it now.
@@ -107,14 +109,15 @@ func (s *seat) leave() {
 	s.mu.Unlock()
 }
 
-// ring wakes the waiter if the bell is its, and has been rung since it looked.
-func (s *seat) ring(b *Bell) {
+// heard returns the turn of a waiter whose bell this is, and that has been rung
+// since it looked; 0 if there is none.
+func (s *seat) heard(b *Bell) (turn uint64) {
 	s.mu.Lock()
-	turn, ours := s.turn, s.bell == b && b.Rung() != s.rung
-	s.mu.Unlock()
-	if ours {
-		s.wake(turn)
+	defer s.mu.Unlock()
+	if s.bell == b && b.Rung() != s.rung {
+		return s.turn
 	}
+	return 0
 }
 
 // wake gets the waiter of a turn out. It may not be asleep yet, or no longer
@@ -125,6 +128,33 @@ func (s *seat) wake(turn uint64) {
 		rest(pause)
 	}
 }
+
+// wakeSeats gets the waiters of these turns out, each in the seat of its index; 0:
+// nobody. All are waked before any is waited for, and none is waited for for ever:
+// where a program ignores the signal that interrupts a sleep, one whose memory was
+// replaced beneath it cannot be got out.
+func wakeSeats(turns *[seatsMax]uint64) {
+	pause := time.Microsecond
+	for range wakesMost {
+		left := false
+		for i, turn := range turns {
+			if turn != 0 && !seats[i].tryWake(turn) {
+				left = true
+			} else {
+				turns[i] = 0
+			}
+		}
+		if !left {
+			return
+		}
+		word.Here()
+		rest(pause)
+		pause = min(2*pause, time.Millisecond)
+	}
+}
+
+// wakesMost is how often who has to leave is waked: for a second and more.
+const wakesMost = 1000
 
 // tryWake wakes the waiter of a turn once, and returns true if it has left.
 func (s *seat) tryWake(turn uint64) (left bool) {

@@ -98,10 +98,12 @@ func (b *Bell) Rung() uint32 { return b.rung.Load() }
 // returns when their goroutines are on their way.
 func (b *Bell) Ring() {
 	b.rung.Add(1)
-	for i := range seats {
-		seats[i].ring(b)
-	}
 	shared.ring(b)
+	var turns [seatsMax]uint64
+	for i := range seats {
+		turns[i] = seats[i].heard(b)
+	}
+	wakeSeats(&turns)
 }
 
 // Late counts the sleeps of this process that the backstop ended: those whose
