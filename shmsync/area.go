@@ -22,18 +22,18 @@ import (
 // multiple of. A multiple of 64 keeps it apart from its neighbours in the
 // processors' caches.
 const (
-	MutexBytes     = layout.MutexBytes     // of a Mutex
-	SemaphoreBytes = layout.SemaphoreBytes // of a Semaphore
-	EventBytes     = layout.EventBytes     // of an Event
-	Align          = layout.MutexAlign     // of an offset
+	MutexBytes     = layout.MutexBytes     // 64, of a Mutex
+	SemaphoreBytes = layout.SemaphoreBytes // 2112, of a Semaphore
+	EventBytes     = layout.EventBytes     // 64, of an Event
+	Align          = layout.MutexAlign     // 8, of an offset
 
 	// AreaBytes is how many bytes at the end of a segment this package needs for
-	// itself; the segment's own are those before [Area].
+	// itself, 65536; the segment's own are those before [Area].
 	AreaBytes = layout.AreaBytes
 )
 
 // MaxProcesses is how many processes at a time can use the primitives of one
-// segment.
+// segment: 256.
 const MaxProcesses = layout.AreaMembersCount
 
 // Area returns where the part of a segment of size bytes begins that this package

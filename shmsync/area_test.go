@@ -191,7 +191,7 @@ func TestFullDirectory(t *testing.T) {
 		noError(t, err)
 	}
 	_, err := shmsync.NamedMutex(background, s, "one more")
-	wantError(t, err, []error{shmsync.ErrFull}, "62 names")
+	wantError(t, err, []error{shmsync.ErrFull}, "62 names", "names are never removed: use another segment")
 	_, err = shmsync.NamedMutex(background, s, "m61")
 	noError(t, err)
 	s = newSegment(t)

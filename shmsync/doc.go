@@ -4,8 +4,9 @@
 // Each is a few bytes of a named segment: [MutexAt], [SemaphoreAt] and [EventAt]
 // use those at an offset, where zeros are a primitive that is ready, and
 // [NamedMutex] and its like find one by its name in the segment's own directory,
-// or make it. Processes that use them need nothing in common but the segment's
-// file: no parent, no user, no PID namespace, no daemon.
+// or make it: there is room for 62 names, which are never removed. Processes that
+// use them need nothing in common but the segment's file: no parent, no user, no PID
+// namespace, no daemon.
 //
 //	s, _, err := segment.CreateOrAttach("counters", 1<<20, nil)
 //	mu, err := shmsync.MutexAt(s, 0)
@@ -26,11 +27,17 @@
 // mutex that it held goes to the next who locks it, together with [ErrOwnerDied],
 // as soon as the dead process can not write any more: within a millisecond, if it
 // was small. The permits of a [Semaphore] that it held are returned. A process
-// that closes the segment or executes another program counts as one that died. A
-// process that is stopped does not; it keeps what it holds.
+// that executes another program counts as one that died. A process that is stopped
+// does not; it keeps what it holds.
 //
-// It is processes that hold locks and permits, not goroutines: as with package
-// sync, a goroutine may unlock what another one has locked.
+// Closing a handle of the segment counts as a death too, of that handle: what was
+// locked or acquired through it goes to others as if its process had died, also where
+// the process has attached to the segment twice and goes on with the other handle.
+//
+// It is handles of segments that hold locks and permits, not goroutines: as with
+// package sync, a goroutine may unlock what another one has locked, through the same
+// [segment.Segment]. A process that has two of one segment is two to this package;
+// where it says process, it means that.
 //
 // # What is not promised
 //

@@ -18,7 +18,10 @@ type EventKind int
 const (
 	// Manual: it stays set until Reset, and lets all go who wait.
 	Manual EventKind = layout.KindManualEvent
-	// Automatic: the first who waits takes it, and it is not set any more.
+	// Automatic: the first who waits takes it, and it is not set any more. It is set
+	// or not: if it is set twice before anybody waits, one takes it, and the next
+	// one waits. Count says that it was set twice. To let go as many as there were
+	// signals, use Post and Wait of a Semaphore.
 	Automatic EventKind = layout.KindAutoEvent
 )
 
@@ -167,7 +170,8 @@ func (e *Event) TryWait() (bool, error) {
 	return before&layout.EventStateSet != 0, err
 }
 
-// Count returns how often the event was set, modulo 2³⁰.
+// Count returns how often Set was called, whether the event was set already or not,
+// modulo 2³⁰.
 func (e *Event) Count() (uint32, error) {
 	now := e.state.Load()
 	if err := e.space.check(); err != nil {

@@ -15,10 +15,11 @@ import (
 )
 
 // Limits of names. A segment has room for 53,248 bytes of primitives that have one:
-// 25 semaphores, or any of the others.
+// 25 semaphores, or any of the others. Names are never removed, as somebody may be
+// about to use what has them. Whoever needs more takes several segments, or offsets.
 const (
-	MaxNames     = layout.AreaNamesCount    // in a segment
-	MaxNameBytes = layout.NameTextCount - 1 // of a name
+	MaxNames     = layout.AreaNamesCount    // 62, in a segment
+	MaxNameBytes = layout.NameTextCount - 1 // 47, of a name
 )
 
 // sizes are the bytes of each kind.
@@ -30,8 +31,8 @@ var sizes = map[uint32]int{
 }
 
 // NamedMutex returns the mutex that has the name in the segment's directory, and
-// makes it if there is none. Names of at most [MaxNameBytes] bytes of UTF-8 are
-// possible, [MaxNames] in a segment, and never removed. The error matches
+// makes it if there is none. Names of at most 47 bytes of UTF-8 are possible, 62 in a
+// segment, and never removed: see [MaxNames]. The error matches
 // [ErrKind] if the name is one of another kind, and [ErrFull].
 //
 // ctx ends the wait for somebody who is just adding a name.
@@ -95,7 +96,11 @@ func named(ctx context.Context, s *segment.Segment, name string, kind uint32, fi
 	}
 	if found == nil {
 		if found, err = sp.add(ctx, name, kind, fill); err != nil {
-			return object{}, 0, o.fail("add", err, "")
+			fix := ""
+			if errors.Is(err, ErrFull) {
+				fix = "names are never removed: use another segment, or an offset in place of a name"
+			}
+			return object{}, 0, o.fail("add", err, fix)
 		}
 	}
 	if found.kind != kind {

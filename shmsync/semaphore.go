@@ -14,7 +14,7 @@ import (
 	"github.com/memlane/memlane/segment"
 )
 
-// MaxPermits is how many free permits a semaphore has at most.
+// MaxPermits is how many free permits a semaphore has at most: 1048575.
 const MaxPermits = layout.SemaphoreStatePermitsMask
 
 // Semaphore is a number of permits in shared memory.
