@@ -63,6 +63,8 @@ func TestPublisherKilled(t *testing.T) {
 	}
 	for round := range 12 {
 		p := proctest.Start(t, nil, "stream", folder, strconv.Itoa(int(pubsub.Block)))
+		// Else it may be killed before we have seen that it is there, let alone gone.
+		eventually(t, "there", func() bool { return s.Publishers() == 1 })
 		acknowledged := make(chan uint64)
 		go func() {
 			var last uint64

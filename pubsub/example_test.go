@@ -80,13 +80,16 @@ func ExamplePublishOf() {
 	if err := vehicle.Publish(ctx, &Position{17, 52.5, 13.4}); err != nil {
 		log.Fatal(err)
 	}
-	p, err := positions.Receive(ctx)
-	fmt.Println(p, err)
+	m, err := positions.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Sequence, m.Value)
 
 	_, err = pubsub.PublishOf[struct{ On bool }](domain, "switches", nil)
 	fmt.Println(err)
 	// Output:
-	// {17 52.5 13.4} <nil>
+	// 0 {17 52.5 13.4}
 	// pubsub: publish "switches": type cannot be viewed in mapped memory: struct { On bool }: field .On: bool has invalid bit patterns (use integers, floats, arrays and structs of them; a byte instead of a bool)
 }
 
@@ -156,4 +159,44 @@ func ExampleLaggedError() {
 	}
 	fmt.Println(received > 0, lost > 0, received+lost)
 	// Output: true true 1000
+}
+
+// Picture is a message that is too large to be copied twice.
+type Picture struct {
+	Width, Height uint32
+	Pixels        [1 << 20]byte
+}
+
+// A large value is written where subscribers read it.
+func ExamplePublisherOf_Loan() {
+	domain, done := here()
+	defer done()
+	ctx := context.Background()
+
+	frames, err := pubsub.SubscribeOf[Picture](domain, "frames", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	camera, err := pubsub.PublishOf[Picture](domain, "frames", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	frame, err := camera.Loan(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	picture := frame.Value()
+	picture.Width, picture.Height = 1024, 1024
+	picture.Pixels[0] = 255
+	if err := frame.Publish(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	m, err := frames.Borrow(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Value.Width, m.Value.Height, m.Value.Pixels[0])
+	m.Release()
+	// Output: 1024 1024 255
 }

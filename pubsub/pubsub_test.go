@@ -18,6 +18,7 @@ func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
 		"subscribe":             subscribe,
 		"subscribe typed":       subscribeTyped,
+		"stream typed":          streamTyped,
 		"publish":               publish,
 		"stream":                stream,
 		"scribbling subscriber": scribblingSubscriber,

@@ -235,6 +235,9 @@ func (s *Subscriber) remove(src *source) {
 	before := *s.sources.Load()
 	after := slices.DeleteFunc(slices.Clone(before), func(other *source) bool { return other == src })
 	if len(after) < len(before) { // Close has not been here
+		received, lost := src.reader.Counts()
+		s.past.Received += received
+		s.past.Lost += lost
 		s.sources.Store(&after)
 		src.close(s.domain)
 	}

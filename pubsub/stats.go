@@ -24,6 +24,34 @@ func (p *Publisher) Stats() PublisherStats {
 	return PublisherStats{l.Sequence, l.Blocked, l.Wakes, l.Evicted, l.ArenaBytes}
 }
 
+// SubscriberStats is what a subscriber has done so far, with all publishers, also those
+// that have gone.
+type SubscriberStats struct {
+	Received uint64 // messages; some of the last ones may not be counted yet
+	Lost     uint64 // messages that a publisher dropped before it came to them
+}
+
+// Stats returns what the subscriber has done so far. It may be called at any time.
+func (s *Subscriber) Stats() SubscriberStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := s.past
+	for _, src := range *s.sources.Load() {
+		stats.add(src)
+	}
+	return stats
+}
+
+// add adds what the entry of a source counts. One that was closed was added before.
+func (s *SubscriberStats) add(src *source) {
+	if src.place == nil {
+		return
+	}
+	look := src.entry.Look()
+	s.Received += look.Received
+	s.Lost += look.Lost
+}
+
 // Changes returns a channel that is closed when a publisher next comes or goes. A
 // publisher that has gone counts as one until its last message has been received;
 // so whoever wants to know whether all have gone looks twice whether there is a

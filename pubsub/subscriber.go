@@ -76,6 +76,7 @@ type Subscriber struct {
 	failed  []error                  // why some could not be asked
 	refused []error                  // by some; those that were not reported yet
 	news    chan struct{}            // closed when one of the above changes
+	past    SubscriberStats          // with sources that were removed
 }
 
 // answerTime is how long Subscribe waits for publishers that do not answer.
@@ -307,6 +308,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = "release what was borrowed, or receive copies"
 	case errors.Is(err, ErrRefused):
 		fix = fixRefused
+	case errors.Is(err, ErrSchema):
+		fix = "have all publishers of the topic use PublishOf, or a Schema"
 	default:
 		if _, lagged := err.(*LaggedError); lagged {
 			fix = "receive faster, or have the publisher use more slots, or Block"
@@ -384,6 +387,7 @@ func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, src := range *s.sources.Load() {
+		s.past.add(src)
 		src.close(s.domain)
 	}
 	if err != nil && !errors.Is(err, meet.ErrGone) {

@@ -132,6 +132,10 @@ func (e *Entry) Look() EntryPicture {
 	}
 }
 
+// Counts returns how many messages the reader has received and lost, all counted. It
+// is for the receiving goroutine.
+func (r *Reader) Counts() (received, lost uint64) { return r.received(), r.lost }
+
 // Look returns what the reader says of itself.
 func (m *Member) Look() EntryPicture { return m.entry.Look() }
 
