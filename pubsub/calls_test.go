@@ -360,5 +360,5 @@ func TestWrongInput(t *testing.T) {
 	if err := l.Publish(background, 1); !errors.Is(err, os.ErrInvalid) {
 		t.Error(err)
 	}
-	l.Return()
+	l.Discard()
 }

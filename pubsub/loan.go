@@ -9,7 +9,7 @@ import (
 )
 
 // Loan is memory that subscribers will read in place. Copies of it are the same loan,
-// which is published or returned once: that ends all of them.
+// which is published or discarded once: that ends all of them.
 type Loan struct {
 	p      *Publisher
 	ticket ticket
@@ -17,7 +17,7 @@ type Loan struct {
 }
 
 // Loan takes n bytes of the arena, to be filled in and published without a copy.
-// They are not cleared. There can be several loans; each is published or returned,
+// They are not cleared. There can be several loans; each is published or discarded,
 // by the publisher's goroutine.
 func (p *Publisher) Loan(ctx context.Context, n int) (Loan, error) {
 	err := cause(ctx)
@@ -34,13 +34,13 @@ func (p *Publisher) Loan(ctx context.Context, n int) (Loan, error) {
 	return Loan{p, p.loans.take(), l}, nil
 }
 
-// Bytes returns the memory, until the loan is published or returned, or its
+// Bytes returns the memory, until the loan is published or discarded, or its
 // publisher closed.
 func (l *Loan) Bytes() []byte { return l.loan.Bytes() }
 
 // Publish publishes the first n bytes, once: a second time is an error, of this loan
 // or of a copy. It waits as [Publisher.Publish] does. After an error other than
-// [ErrClosed] the loan can still be published, or returned.
+// [ErrClosed] the loan can still be published, or discarded.
 func (l *Loan) Publish(ctx context.Context, n int) error {
 	if err := l.check(n); err != nil {
 		return err
@@ -63,16 +63,16 @@ func (l *Loan) check(n int) error {
 	case l.p == nil:
 		return &Error{"publish", "", fmt.Errorf("%w: a loan that nobody has taken", os.ErrInvalid), "take it with Publisher.Loan, and publish a loan once"}
 	case !l.p.loans.has(l.ticket):
-		return &Error{"publish", l.p.topic, fmt.Errorf("%w: a loan that was published or returned before", os.ErrInvalid), "publish a loan once"}
+		return &Error{"publish", l.p.topic, fmt.Errorf("%w: a loan that was published or discarded before", os.ErrInvalid), "publish a loan once"}
 	case n < 0 || n > len(l.Bytes()):
 		return &Error{"publish", l.p.topic, fmt.Errorf("%w: %d bytes of a loan of %d", os.ErrInvalid, n, len(l.Bytes())), "publish no more than the loan has"}
 	}
 	return nil
 }
 
-// Return gives the memory back, unpublished. Returning a loan that was published or
-// returned does nothing.
-func (l *Loan) Return() {
+// Discard gives the memory back, unpublished. Discarding a loan that was published or
+// discarded does nothing.
+func (l *Loan) Discard() {
 	if l.p != nil && l.p.loans.has(l.ticket) {
 		l.p.writer.Return(l.loan)
 		l.end()

@@ -75,12 +75,12 @@ func TestLoanIsPublishedOnce(t *testing.T) {
 					t.Error(err)
 				}
 			} else {
-				again.Return()
-				again.Return()
+				again.Discard()
+				again.Discard()
 			}
 			// Nor does it harm the loan that is taken next.
 			next := loan(t, p, 2)
-			other.Return()
+			other.Discard()
 			if err := other.Publish(background, 1000); !errors.Is(err, os.ErrInvalid) {
 				t.Error(err)
 			}
@@ -103,8 +103,8 @@ func TestLoanIsReturnedOnce(t *testing.T) {
 	p, s := pair(t, &smallArena, nil)
 	l := loan(t, p, 1)
 	again := l
-	l.Return()
-	again.Return()
+	l.Discard()
+	again.Discard()
 	if err := again.Publish(background, 1000); !errors.Is(err, os.ErrInvalid) {
 		t.Error(err)
 	}

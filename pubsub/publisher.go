@@ -196,7 +196,7 @@ func (p *Publisher) explained(op string, err error) error {
 	case errors.Is(err, ErrTooLarge):
 		fix = "make PublisherConfig.ArenaLimit larger, or the message smaller"
 	case errors.Is(err, ErrArenaFull):
-		fix = "publish or return loans; have subscribers release what they borrow; make PublisherConfig.ArenaLimit larger"
+		fix = "publish or discard loans; have subscribers release what they borrow; make PublisherConfig.ArenaLimit larger"
 	case errors.Is(err, ErrFull):
 		fix = "try again later, or wait with Publish"
 	}

@@ -114,7 +114,8 @@ func (p *PublisherOf[T]) Stats() PublisherStats { return p.bytes.Stats() }
 // Close ends the publisher: see [Publisher.Close].
 func (p *PublisherOf[T]) Close() error { return p.bytes.Close() }
 
-// LoanOf is a value in memory that subscribers will read in place.
+// LoanOf is a value in memory that subscribers will read in place. Copies of it are the
+// same loan: see [Loan].
 type LoanOf[T any] struct {
 	bytes Loan
 	value *T
@@ -130,7 +131,7 @@ func (p *PublisherOf[T]) Loan(ctx context.Context) (LoanOf[T], error) {
 	}
 	value, err := mmap.ViewBytes[T](b.Bytes())
 	if err != nil {
-		b.Return()
+		b.Discard()
 		return LoanOf[T]{}, p.bytes.explain(err)
 	}
 	return LoanOf[T]{b, value}, nil
@@ -144,8 +145,8 @@ func (l *LoanOf[T]) Value() *T { return l.value }
 // other than [ErrClosed] the loan can still be published, or discarded.
 func (l *LoanOf[T]) Publish(ctx context.Context) error {
 	err := l.bytes.Publish(ctx, len(l.bytes.Bytes()))
-	if err == nil {
-		l.value = nil
+	if len(l.bytes.Bytes()) == 0 {
+		l.value = nil // the loan has ended
 	}
 	return err
 }
@@ -153,7 +154,7 @@ func (l *LoanOf[T]) Publish(ctx context.Context) error {
 // Discard gives the memory back, unpublished. Discarding a loan that was published
 // does nothing.
 func (l *LoanOf[T]) Discard() {
-	l.bytes.Return()
+	l.bytes.Discard()
 	l.value = nil
 }
 
