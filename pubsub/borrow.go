@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -34,9 +35,14 @@ func (b *Borrowed) Release() {
 
 // Borrow is [Subscriber.Receive] that does not copy messages which are in the
 // publisher's arena; small ones it copies. Data is good until Release, or until the
-// subscriber is closed, whatever else is received meanwhile. At most 64 messages of
-// a publisher can be borrowed at once, and an eighth of its arena; beyond that the
-// error matches [ErrTooManyHolds], and the message is still the next one.
+// subscriber is closed, whatever else is received meanwhile.
+//
+// At most 64 messages of a publisher can be borrowed at once, and an eighth of its
+// ArenaLimit, where a message of a batch counts as the whole batch. Beyond that the
+// error matches [ErrTooManyHolds], until something is released. A message or a batch
+// that is larger than the eighth by itself cannot be borrowed: the error matches
+// [ErrTooLargeToBorrow], and the next Receive returns a copy of it. After both errors
+// the message is still the next one.
 func (s *Subscriber) Borrow(ctx context.Context) (Borrowed, error) {
 	for {
 		if err := cause(ctx); err != nil {
@@ -70,7 +76,9 @@ func (s *Subscriber) tryBorrow() (Borrowed, error) {
 		}
 		src := sources[s.turn]
 		data, hold, sequence, err := src.reader.Borrow(buffer)
-		s.turn++
+		if !errors.Is(err, ErrTooLargeToBorrow) { // which is the next one that Receive returns
+			s.turn++
+		}
 		s.streak = 0
 		if err == nil {
 			if hold >= 0 {

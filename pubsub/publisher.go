@@ -26,9 +26,11 @@ type PublisherConfig struct {
 	// of two.
 	Slots, SlotBytes int
 
-	// ArenaBytes is how large the arena is at first; 128 KiB. ArenaLimit is what it
-	// grows to if that is needed; 256 MiB. The largest message has half of it.
-	// ArenaBytes is rounded up to a power of two.
+	// ArenaBytes is how large the arena is at first; 128 KiB. It is rounded up to a
+	// power of two. ArenaLimit is what it grows to if that is needed; 256 MiB. A
+	// message, or a batch, can have half of a limit that is a power of two; and each
+	// subscriber can borrow an eighth of it at once, so that larger messages are only
+	// received as copies.
 	ArenaBytes, ArenaLimit int
 
 	// Schema says what the messages are, in any way that publishers and subscribers
@@ -194,7 +196,7 @@ func (p *Publisher) explained(op string, err error) error {
 	fix := ""
 	switch {
 	case errors.Is(err, ErrTooLarge):
-		fix = "make PublisherConfig.ArenaLimit larger, or the message smaller"
+		fix = "make PublisherConfig.ArenaLimit the power of two that is twice as large, or the message smaller"
 	case errors.Is(err, ErrArenaFull):
 		fix = "publish or discard loans; have subscribers release what they borrow; make PublisherConfig.ArenaLimit larger"
 	case errors.Is(err, ErrFull):

@@ -79,8 +79,11 @@ var (
 	ErrSchema = errors.New("not of this type")
 	// ErrRefused: a publisher does not want this subscriber.
 	ErrRefused = errors.New("the publisher refuses")
+	// ErrTooLargeToBorrow: the message is larger than an eighth of the publisher's
+	// ArenaLimit. It can be received.
+	ErrTooLargeToBorrow = ring.ErrTooLargeToBorrow
 	// ErrTooManyHolds: the subscriber has borrowed all that it may: 64 messages, or
-	// an eighth of the arena.
+	// an eighth of the ArenaLimit.
 	ErrTooManyHolds = ring.ErrTooManyHolds
 )
 

@@ -291,7 +291,7 @@ func (s *Subscriber) ended(src *source, err error) error {
 	if lagged, ok := err.(*ring.LaggedError); ok {
 		return s.explain(&LaggedError{lagged.Lost, src.id})
 	}
-	if err == ErrTooManyHolds {
+	if err == ErrTooManyHolds || errors.Is(err, ErrTooLargeToBorrow) {
 		return s.explain(err)
 	}
 	s.remove(src)
@@ -304,6 +304,8 @@ func (s *Subscriber) explain(err error) error {
 	switch {
 	case errors.Is(err, ErrCorrupt):
 		fix = "the publisher is broken or hostile; it is not listened to any more"
+	case errors.Is(err, ErrTooLargeToBorrow):
+		fix = "receive a copy of it with Receive, or make PublisherConfig.ArenaLimit eight times as large as the message"
 	case errors.Is(err, ErrTooManyHolds):
 		fix = "release what was borrowed, or receive copies"
 	case errors.Is(err, ErrRefused):

@@ -45,7 +45,7 @@ func (w *Writer) take(ctx context.Context, n int, mayWait bool) (block, error) {
 
 func (w *Writer) takeElsewhere(ctx context.Context, n int, mayWait bool) (b block, err error) {
 	if n > w.most {
-		return b, fmt.Errorf("%w: %d bytes of at most %d", ErrTooLarge, n, w.most)
+		return b, w.tooLarge(n)
 	}
 	w.reclaim(false)
 	for _, join := range []bool{false, true} {
@@ -73,6 +73,16 @@ func (w *Writer) takeElsewhere(ctx context.Context, n int, mayWait bool) (b bloc
 		err = fmt.Errorf("%w, and cannot grow: %w", err, growErr)
 	}
 	return b, err
+}
+
+// tooLarge is the error of a message that can never have a block. The arena grows by
+// powers of two, so that it is half of what it can be, or what is left of that.
+func (w *Writer) tooLarge(n int) error {
+	why := "half of ArenaLimit"
+	if 2*w.most != w.limit {
+		why = fmt.Sprintf("as ArenaLimit is %d", w.limit)
+	}
+	return fmt.Errorf("%w: %d bytes of at most %d, %s", ErrTooLarge, n, w.most, why)
 }
 
 // dropFor drops the oldest messages until there is a block of n bytes.

@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"fmt"
 	"math/bits"
 	"sync"
 
@@ -23,7 +24,9 @@ type holds struct {
 // the writer's memory, which is not reused until [Reader.Release] of the hold. A
 // message that was in a slot is copied to buf, and hold is -1.
 //
-// Errors match [ErrTooManyHolds] too; the message is still the next one then.
+// Errors match [ErrTooManyHolds] too, after which a Release helps, or
+// [ErrTooLargeToBorrow], after which nothing does but Next; the message is still the
+// next one then.
 func (r *Reader) Borrow(buf []byte) (message []byte, hold int, sequence uint64, err error) {
 	for range attempts {
 		if r.batch.count != 0 {
@@ -80,6 +83,9 @@ func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
 func (h *holds) add(e *Entry, position uint64, n int) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if n > h.limit {
+		return -1, fmt.Errorf("%w: %d bytes of at most %d, an eighth of the arena", ErrTooLargeToBorrow, n, h.limit)
+	}
 	i := bits.TrailingZeros64(^h.held)
 	if i == len(h.bytes) || h.inUse+n > h.limit {
 		return -1, ErrTooManyHolds

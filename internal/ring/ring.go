@@ -72,7 +72,7 @@ var (
 	// ErrFull: there is no room now, and the caller would not wait.
 	ErrFull = errors.New("the ring is full")
 	// ErrTooLarge: the message can never fit.
-	ErrTooLarge = errors.New("the message is larger than the arena can be")
+	ErrTooLarge = errors.New("the message is larger than any part of the arena can be")
 	// ErrArenaFull: all memory of the arena is on loan or held.
 	ErrArenaFull = errors.New("the arena is full of messages that are on loan or held")
 	// ErrClosed: the writer or the reader was closed.
@@ -81,6 +81,8 @@ var (
 	ErrEmpty = errors.New("there is no message yet")
 	// ErrCorrupt: the other side's memory makes no sense.
 	ErrCorrupt = errors.New("the other side's memory makes no sense")
+	// ErrTooLargeToBorrow: the message is larger than all that a reader may borrow.
+	ErrTooLargeToBorrow = errors.New("the message is larger than what may be borrowed")
 	// ErrTooManyHolds: the reader has borrowed all that it may.
 	ErrTooManyHolds = errors.New("too many messages are borrowed; release some")
 )

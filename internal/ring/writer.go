@@ -190,9 +190,13 @@ func (w *Writer) publishBatch(ctx context.Context, messages [][]byte, mayWait bo
 	}
 	total := packStart(len(messages))
 	for _, m := range messages {
-		if total += pad(len(m)); len(m) > packedMost || total > w.most {
-			return fmt.Errorf("%w: a batch of more than %d bytes", ErrTooLarge, w.most)
+		if len(m) > packedMost {
+			return fmt.Errorf("%w: %d bytes in a batch, of at most %d", ErrTooLarge, len(m), packedMost)
 		}
+		total += pad(len(m))
+	}
+	if total > w.most {
+		return fmt.Errorf("a batch: %w", w.tooLarge(total))
 	}
 	block, err := w.take(ctx, total, mayWait)
 	if err != nil {
