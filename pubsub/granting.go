@@ -12,15 +12,19 @@ import (
 // How subscribers come to a publisher, and go. The calls come from package meet, of
 // several peers at once, beside the publishing goroutine.
 
+// granter is a publisher as package meet and its ring see it: these methods are not
+// for who has the Publisher.
+type granter struct{ *Publisher }
+
 // Found is of [meet.Handler]: a subscriber speaks first.
-func (p *Publisher) Found(r *meet.Remote) {
+func (p granter) Found(r *meet.Remote) {
 	if r.Role() == meet.Observer {
 		p.show(r)
 	}
 }
 
 // Message is of [meet.Handler].
-func (p *Publisher) Message(r *meet.Remote, m *meet.Message) {
+func (p granter) Message(r *meet.Remote, m *meet.Message) {
 	if r.Role() != meet.Subscriber {
 		return
 	}
@@ -79,7 +83,7 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 }
 
 // Lost is of [meet.Handler].
-func (p *Publisher) Lost(r *meet.Remote) {
+func (p granter) Lost(r *meet.Remote) {
 	p.mu.Lock()
 	gone := p.peers[r]
 	delete(p.peers, r)
@@ -98,7 +102,7 @@ func (p *Publisher) Lost(r *meet.Remote) {
 }
 
 // Evict is of [ring.Owner].
-func (p *Publisher) Evict(m *ring.Member, err error) {
+func (p granter) Evict(m *ring.Member, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for r, other := range p.peers {
@@ -109,7 +113,7 @@ func (p *Publisher) Evict(m *ring.Member, err error) {
 }
 
 // Grow is of [ring.Owner]: nobody joins meanwhile.
-func (p *Publisher) Grow(index, bytes int) ([]byte, error) {
+func (p granter) Grow(index, bytes int) ([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {

@@ -130,11 +130,11 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 	}
 	p := &Publisher{domain: d, topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit,
 		peers: map[*meet.Remote]*peer{}, refused: map[*meet.Remote]string{}, changed: make(chan struct{})}
-	if p.writer, err = ring.NewWriter(m.Region(), &rc, p); err != nil {
+	if p.writer, err = ring.NewWriter(m.Region(), &rc, granter{p}); err != nil {
 		m.Close()
 		return fail(err, "")
 	}
-	p.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Publisher, Handler: p,
+	p.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Publisher, Handler: granter{p},
 		Settings: settings{rc.Policy, c.Schema}.encode()}
 	if err = d.Own(p); err == nil {
 		err = d.Node().Add(p.port)

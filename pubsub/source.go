@@ -102,8 +102,12 @@ func (src *source) close(d *memlane.Domain) {
 	}
 }
 
+// asker is a subscriber as package meet sees it: these methods are not for who has the
+// Subscriber.
+type asker struct{ *Subscriber }
+
 // Found is of [meet.Handler]: it asks a publisher for its messages.
-func (s *Subscriber) Found(r *meet.Remote) {
+func (s asker) Found(r *meet.Remote) {
 	if r.Role() == meet.Observer {
 		s.show(r)
 	}
@@ -142,7 +146,7 @@ func (s *Subscriber) ask(r *meet.Remote) error {
 }
 
 // Message is of [meet.Handler].
-func (s *Subscriber) Message(r *meet.Remote, m *meet.Message) {
+func (s asker) Message(r *meet.Remote, m *meet.Message) {
 	s.mu.Lock()
 	src := s.known[r]
 	s.mu.Unlock()
@@ -210,7 +214,7 @@ func (s *Subscriber) change(sources []*source) {
 }
 
 // Lost is of [meet.Handler].
-func (s *Subscriber) Lost(r *meet.Remote) {
+func (s asker) Lost(r *meet.Remote) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src := s.known[r]

@@ -107,7 +107,7 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 		return fail(fmt.Errorf("%w: a schema of %d bytes, a history of %d, a quota of %d", os.ErrInvalid, len(s.config.Schema), s.config.History, s.config.Quota), "see SubscriberConfig")
 	}
 	s.sources.Store(&[]*source{})
-	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Handler: s,
+	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Handler: asker{s},
 		Settings: settings{0, s.config.Schema}.encode()}
 	if err := d.Own(s); err != nil {
 		return fail(err, "")
