@@ -63,3 +63,35 @@ func TestClosed(t *testing.T) {
 		})
 	}
 }
+
+// A publisher, a subscriber and their domain are closed at the same time, as they are
+// begun. Nobody finds an error in that.
+func TestClosedAtOnce(t *testing.T) {
+	for range 300 {
+		d := open(t, t.TempDir())
+		p, err := pubsub.Publish(d, "numbers", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := pubsub.Subscribe(d, "numbers", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed, begun := make(chan error), make(chan error)
+		for _, c := range []interface{ Close() error }{d, p, s} {
+			go func() { closed <- c.Close() }()
+		}
+		go func() { _, err := pubsub.Publish(d, "late", nil); begun <- err }()
+		go func() { _, err := pubsub.Subscribe(d, "late", nil); begun <- err }()
+		for range 3 {
+			if err := <-closed; err != nil {
+				t.Error(err)
+			}
+		}
+		for range 2 {
+			if err := <-begun; err != nil && !errors.Is(err, pubsub.ErrClosed) {
+				t.Error(err)
+			}
+		}
+	}
+}

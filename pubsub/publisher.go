@@ -246,6 +246,16 @@ func (p *Publisher) notify() {
 	p.changed = make(chan struct{})
 }
 
+// removePort takes a port out of the domain, when it is closed. It need not be in it:
+// the domain may have been closed first, by somebody else, or before it was added.
+func removePort(d *memlane.Domain, port *meet.Port) error {
+	err := d.Node().Remove(port)
+	if errors.Is(err, meet.ErrGone) || errors.Is(err, meet.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 // Close ends the publisher. Subscribers get what was published before. A call in
 // flight ends with an error that matches [ErrClosed]; loans must not be touched any
 // more. Closing it again does nothing.
@@ -259,7 +269,7 @@ func (p *Publisher) Close() error {
 	p.notify()
 	p.mu.Unlock()
 	p.writer.Close()
-	err := p.domain.Node().Remove(p.port)
+	err := removePort(p.domain, p.port)
 	p.domain.Disown(p)
 	// Nobody of meet's calls us any more.
 	p.mu.Lock()

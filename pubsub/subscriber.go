@@ -384,7 +384,7 @@ func (s *Subscriber) Close() error {
 		return nil
 	}
 	s.bell.Ring()
-	err := s.domain.Node().Remove(s.port)
+	err := removePort(s.domain, s.port)
 	s.domain.Disown(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -392,7 +392,7 @@ func (s *Subscriber) Close() error {
 		s.past.add(src)
 		src.close(s.domain)
 	}
-	if err != nil && !errors.Is(err, meet.ErrGone) {
+	if err != nil {
 		return &Error{"close the subscriber of", s.topic, err, ""}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -163,6 +164,50 @@ func TestCloseWhileAdding(t *testing.T) {
 	}
 	if err := n.Remove(&meet.Port{Kind: 1, Name: "x", Role: 1, Handler: newRecorder()}); !errors.Is(err, meet.ErrClosed) {
 		t.Errorf("Remove after Close: %v", err)
+	}
+}
+
+// leaving is told that remote ports are lost, and waits before it returns.
+type leaving struct {
+	*recorder
+	lost, wait chan struct{}
+	returned   atomic.Bool
+}
+
+func (l *leaving) Lost(*meet.Remote) {
+	close(l.lost)
+	<-l.wait
+	l.returned.Store(true)
+}
+
+// A Remove that comes while the node is being closed waits for the handler too.
+func TestRemoveWhileClosing(t *testing.T) {
+	n := node(t, domain(t), nil)
+	h := &leaving{recorder: newRecorder(), lost: make(chan struct{}), wait: make(chan struct{})}
+	p := &meet.Port{Kind: meet.Topic, Name: "topic", Role: meet.Publisher, Handler: h}
+	if err := n.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	add(t, n, meet.Subscriber, "topic")
+	closed, removed := make(chan error), make(chan error)
+	go func() { closed <- n.Close() }()
+	next(t, "lose the other port", h.lost)
+	go func() {
+		err := n.Remove(p)
+		if !h.returned.Load() {
+			err = errors.New("Remove returned while the handler ran")
+		}
+		removed <- err
+	}()
+	for range 1000 {
+		runtime.Gosched() // for a Remove that does not wait
+	}
+	close(h.wait)
+	if err := next(t, "be removed", removed); !errors.Is(err, meet.ErrClosed) {
+		t.Error(err)
+	}
+	if err := next(t, "be closed", closed); err != nil {
+		t.Error(err)
 	}
 }
 

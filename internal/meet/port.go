@@ -186,10 +186,15 @@ func (n *Node) Add(p *Port) error {
 }
 
 // Remove ends a port: the peers are told, and its handler sees all remote ports
-// lost. When it returns, the handler does not run and will not be called.
+// lost. When it returns, the handler does not run and will not be called, whatever the
+// error is: if the node is being closed, Remove waits for that, and the error matches
+// ErrClosed.
 func (n *Node) Remove(p *Port) error {
 	k := key{p.Kind, p.Name}
 	if err := n.enter(); err != nil {
+		if errors.Is(err, ErrClosed) {
+			<-n.ended
+		}
 		return &Error{"remove", k.String(), err, ""}
 	}
 	defer n.leave()
