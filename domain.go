@@ -1,5 +1,5 @@
 // Package memlane is where programs of one machine meet to exchange messages
-// through memory that they share (layer L5).
+// through memory that they share (layer L6).
 //
 // A [Domain] is a folder. Who opens it takes part; the packages on top of it say in
 // what: pubsub is topics that are published and subscribed to.
@@ -13,16 +13,13 @@
 package memlane
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
-	"sync"
 
+	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/meet"
-	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/segment"
 )
 
@@ -43,14 +40,14 @@ type Config struct {
 
 // Domain is this process's part in a domain. All methods may be called at once.
 type Domain struct {
-	name    string
-	folder  string
-	node    *meet.Node
-	control ring.Control
+	name   string
+	folder string
+	inside *domain.Domain
+}
 
-	mu     sync.Mutex
-	closed bool
-	users  map[io.Closer]bool // what is closed with it
+// What is built on a domain reaches what users do not see.
+func init() {
+	domain.Of = func(d any) *domain.Domain { return d.(*Domain).inside }
 }
 
 // Open takes part in the domain of that name, of 1 to 100 bytes without '/', which
@@ -64,11 +61,11 @@ func Open(name string, c *Config) (*Domain, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memlane: open domain %q: %w", name, err)
 	}
-	node, err := meet.Open(folder, &meet.Config{Owners: c.Owners})
+	inside, err := domain.Open(name, folder, &meet.Config{Owners: c.Owners})
 	if err != nil {
 		return nil, fmt.Errorf("memlane: open domain %q: %w", name, err)
 	}
-	return &Domain{name: name, folder: folder, node: node, users: map[io.Closer]bool{}}, nil
+	return &Domain{name, folder, inside}, nil
 }
 
 // DomainFolder returns the folder of the domain of that name, whether it exists or
@@ -97,48 +94,11 @@ func (d *Domain) Name() string { return d.name }
 // what runs there can take part.
 func (d *Domain) Folder() string { return d.folder }
 
-// Node is for the packages of this module that are built on a domain.
-func (d *Domain) Node() *meet.Node { return d.node }
-
-// Control is for the packages of this module that are built on a domain.
-func (d *Domain) Control() *ring.Control { return &d.control }
-
-// Own has Close close what is built on the domain, before it closes itself; with
-// Disown it is forgotten. It is for the packages of this module.
-func (d *Domain) Own(user io.Closer) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed {
-		return fmt.Errorf("memlane: domain %q: %w", d.name, ring.ErrClosed)
-	}
-	d.users[user] = true
-	return nil
-}
-
-// Disown takes back an Own.
-func (d *Domain) Disown(user io.Closer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.users, user)
-}
-
 // Close closes everything that was opened on the domain, and leaves it. Calls in
 // flight end with an error. Closing it again does nothing.
 func (d *Domain) Close() error {
-	d.mu.Lock()
-	if d.closed {
-		d.mu.Unlock()
-		return nil
+	if err := d.inside.Close(); err != nil {
+		return fmt.Errorf("memlane: close domain %q: %w", d.name, err)
 	}
-	d.closed = true
-	users := d.users
-	d.users = nil
-	d.mu.Unlock()
-	var errs []error
-	for user := range users {
-		errs = append(errs, user.Close())
-	}
-	errs = append(errs, d.node.Close())
-	d.control.Close()
-	return errors.Join(errs...)
+	return nil
 }

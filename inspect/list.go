@@ -1,4 +1,4 @@
-// Package inspect looks at domains and their topics without taking part (layer L7).
+// Package inspect looks at domains and their topics without taking part (layer L8).
 //
 //	topics, err := inspect.Topics("default", nil)
 //	look, err := inspect.Look(domain, "orders")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/observe"
@@ -95,14 +96,15 @@ func Look(d *memlane.Domain, topic string) (*Snapshot, error) {
 	o := &observer{seen: map[*meet.Remote]*seen{}}
 	defer o.close()
 	port := &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Observer, Handler: o}
-	if err := d.Node().Add(port); err != nil {
+	inside := domain.Of(d)
+	if err := inside.Add(port); err != nil {
 		return fail(err)
 	}
 	list, err := meet.List(d.Folder())
-	pending := d.Node().Pending()
+	pending := inside.Node().Pending()
 	s := o.snapshot(topic)
 	// Nobody calls the handler after this, so that its memory can be closed.
-	if err := errors.Join(err, d.Node().Remove(port)); err != nil {
+	if err := errors.Join(err, inside.Remove(port)); err != nil {
 		return fail(err)
 	}
 	for _, e := range list {

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/ring"
@@ -73,7 +74,7 @@ func powerOfTwo(n int) int {
 // Publisher publishes the messages of a topic. It is for one goroutine at a time;
 // [Publisher.Locked] is for several. Close may be called at any time.
 type Publisher struct {
-	domain *memlane.Domain
+	domain *domain.Domain
 	topic  string
 	schema string
 	port   *meet.Port
@@ -128,7 +129,7 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 	if err != nil {
 		return fail(err, "")
 	}
-	p := &Publisher{domain: d, topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit,
+	p := &Publisher{domain: domain.Of(d), topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit,
 		peers: map[*meet.Remote]*peer{}, refused: map[*meet.Remote]string{}, changed: make(chan struct{})}
 	if p.writer, err = ring.NewWriter(m.Region(), &rc, granter{p}); err != nil {
 		m.Close()
@@ -136,8 +137,8 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 	}
 	p.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Publisher, Handler: granter{p},
 		Settings: settings{rc.Policy, c.Schema}.encode()}
-	if err = d.Own(p); err == nil {
-		err = d.Node().Add(p.port)
+	if err = p.domain.Own(p); err == nil {
+		err = p.domain.Add(p.port)
 	}
 	if err != nil {
 		p.domain.Disown(p)
@@ -246,16 +247,6 @@ func (p *Publisher) notify() {
 	p.changed = make(chan struct{})
 }
 
-// removePort takes a port out of the domain, when it is closed. It need not be in it:
-// the domain may have been closed first, by somebody else, or before it was added.
-func removePort(d *memlane.Domain, port *meet.Port) error {
-	err := d.Node().Remove(port)
-	if errors.Is(err, meet.ErrGone) || errors.Is(err, meet.ErrClosed) {
-		return nil
-	}
-	return err
-}
-
 // Close ends the publisher. Subscribers get what was published before. A call in
 // flight ends with an error that matches [ErrClosed]; loans must not be touched any
 // more. Closing it again does nothing.
@@ -269,7 +260,7 @@ func (p *Publisher) Close() error {
 	p.notify()
 	p.mu.Unlock()
 	p.writer.Close()
-	err := removePort(p.domain, p.port)
+	err := p.domain.Remove(p.port)
 	p.domain.Disown(p)
 	// Nobody of meet's calls us any more.
 	p.mu.Lock()

@@ -1,5 +1,5 @@
 // Package pubsub is topics: some processes publish messages, others get them all
-// (layer L6).
+// (layer L7).
 //
 //	orders, err := pubsub.Publish(domain, "orders", nil)
 //	err = orders.Publish(ctx, []byte("one espresso"))

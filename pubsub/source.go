@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/observe"
@@ -86,7 +86,7 @@ func (c *chunks) put(i int, m *memory.Memory) error {
 }
 
 // close ends the use of the source. The receiving goroutine may still be using it.
-func (src *source) close(d *memlane.Domain) {
+func (src *source) close(d *domain.Domain) {
 	if src.place != nil {
 		d.Control().Give(src.place)
 		src.place = nil

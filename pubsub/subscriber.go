@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/internal/wait"
@@ -52,7 +53,7 @@ type Message struct {
 // Subscriber receives the messages of a topic, of all its publishers. It is for one
 // goroutine at a time; Close may be called at any time.
 type Subscriber struct {
-	domain *memlane.Domain
+	domain *domain.Domain
 	topic  string
 	config SubscriberConfig
 	port   *meet.Port
@@ -93,7 +94,7 @@ const answerTime = 100 * time.Millisecond
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
 // tells.
 func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
-	s := &Subscriber{domain: d, topic: topic, known: map[*meet.Remote]*source{}, news: make(chan struct{})}
+	s := &Subscriber{domain: domain.Of(d), topic: topic, known: map[*meet.Remote]*source{}, news: make(chan struct{})}
 	if c != nil {
 		s.config = *c
 	}
@@ -109,10 +110,10 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 	s.sources.Store(&[]*source{})
 	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Handler: asker{s},
 		Settings: settings{0, s.config.Schema}.encode()}
-	if err := d.Own(s); err != nil {
+	if err := s.domain.Own(s); err != nil {
 		return fail(err, "")
 	}
-	err := d.Node().Add(s.port)
+	err := s.domain.Add(s.port)
 	if err == nil {
 		err = s.awaitAnswers()
 	}
@@ -384,7 +385,7 @@ func (s *Subscriber) Close() error {
 		return nil
 	}
 	s.bell.Ring()
-	err := removePort(s.domain, s.port)
+	err := s.domain.Remove(s.port)
 	s.domain.Disown(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,4 +1,4 @@
-// Package meet has the processes of a machine find each other (layer L5, beneath
+// Package meet has the processes of a machine find each other (layer L4, beneath
 // the root package). It knows nothing of what they are for.
 //
 // A domain is a folder. A [Node] is a participant of it: it has a socket there, and

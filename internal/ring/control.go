@@ -65,7 +65,7 @@ func (p *Control) Take() (*Place, error) {
 	}
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, os.ErrClosed
+		return nil, ErrClosed
 	}
 	if len(p.free) == 0 {
 		m, err := memory.Create("memlane control", controlBytes)

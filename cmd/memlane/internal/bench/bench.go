@@ -1,5 +1,5 @@
 // Package bench measures messages between processes beside what the processor, the
-// kernel and a Unix socket take for the same (layer L8).
+// kernel and a Unix socket take for the same (layer L9).
 //
 // Speed here is a ratio. All who are compared take turns within one run, in several
 // rounds, so that whatever slows the machine down for a while slows them all down; a
