@@ -3,9 +3,11 @@ package pubsub_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"testing"
 
+	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/pubsub"
 )
 
@@ -64,26 +66,33 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// A publisher, a subscriber and their domain are closed at the same time, as they are
+// Publishers, subscribers and their domain are closed at the same time, and others are
 // begun. Nobody finds an error in that.
 func TestClosedAtOnce(t *testing.T) {
-	for range 300 {
+	type closer interface{ Close() error }
+	for range 30 {
 		d := open(t, t.TempDir())
-		p, err := pubsub.Publish(d, "numbers", nil)
-		if err != nil {
-			t.Fatal(err)
+		all := []closer{d}
+		for i := range 10 {
+			topic := fmt.Sprint("topic ", i)
+			p, err := pubsub.Publish(d, topic, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := pubsub.Subscribe(d, topic, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, p, s)
 		}
-		s, err := pubsub.Subscribe(d, "numbers", nil)
-		if err != nil {
-			t.Fatal(err)
+		now, closed, begun := make(chan struct{}), make(chan error), make(chan error)
+		for _, c := range all {
+			go func() { <-now; closed <- c.Close() }()
 		}
-		closed, begun := make(chan error), make(chan error)
-		for _, c := range []interface{ Close() error }{d, p, s} {
-			go func() { closed <- c.Close() }()
-		}
-		go func() { _, err := pubsub.Publish(d, "late", nil); begun <- err }()
-		go func() { _, err := pubsub.Subscribe(d, "late", nil); begun <- err }()
-		for range 3 {
+		go func() { <-now; _, err := pubsub.Publish(d, "late", nil); begun <- err }()
+		go func() { <-now; _, err := pubsub.Subscribe(d, "late", nil); begun <- err }()
+		close(now)
+		for range all {
 			if err := <-closed; err != nil {
 				t.Error(err)
 			}
@@ -93,5 +102,25 @@ func TestClosedAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 		}
+	}
+}
+
+// Whoever closes something while the domain is being closed comes to a node that is
+// closed already.
+func TestClosedAfterItsDomain(t *testing.T) {
+	d := open(t, t.TempDir())
+	p, err := pubsub.Publish(d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := pubsub.Subscribe(d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := domain.Of(d).Node().Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(p.Close(), s.Close(), d.Close()); err != nil {
+		t.Error(err)
 	}
 }
