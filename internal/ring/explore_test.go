@@ -44,9 +44,13 @@ func (s scene) build() *explore.Scene {
 	for i := range sc.Bells {
 		sc.Bells[i] = new(wait.Bell)
 	}
-	total := 0
+	var lengths []int // of each message
 	for _, m := range s.messages {
-		total += max(1, 3-len(m)) // one, or two in a batch
+		if len(m) == 1 {
+			lengths = append(lengths, 8, 8)
+		} else {
+			lengths = append(lengths, len(m))
+		}
 	}
 	sc.Processes = append(sc.Processes, func() { s.publish(w) })
 	for i := range s.readers {
@@ -62,7 +66,7 @@ func (s scene) build() *explore.Scene {
 		if err != nil {
 			panic(err)
 		}
-		sc.Processes = append(sc.Processes, func() { s.receive(r, total, sc.Bells[i+1], sc.Memory) })
+		sc.Processes = append(sc.Processes, func() { s.receive(r, lengths, sc.Bells[i+1], sc.Memory) })
 	}
 	return sc
 }
@@ -107,12 +111,13 @@ func (w *Writer) knows() uint64 {
 
 func (r *Reader) knows(more ...any) uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, r.position, r.flushed, r.expect, r.lost, r.lapped, r.reading, r.batch.next, r.batch.count, r.batch.at, r.holds.held, more)
+	fmt.Fprint(h, r.position, r.flushed, r.expect, r.lost, r.lapped, r.freed, r.looks, r.reading, r.batch.next, r.batch.count, r.batch.at, r.holds.held, more)
 	return h.Sum64()
 }
 
 // receive receives all messages, or those of a writer that was killed.
-func (s scene) receive(r *Reader, total int, bell *wait.Bell, memory []byte) {
+func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte) {
+	total := len(lengths)
 	var received, lost uint64
 	hold, held := -1, uint64(0)
 	var inPlace []byte
@@ -133,7 +138,7 @@ func (s scene) receive(r *Reader, total int, bell *wait.Bell, memory []byte) {
 			m, hold, sequence, err = r.Borrow(nil)
 			inPlace, held = m, sequence
 		} else {
-			m, sequence, err = r.Next(nil)
+			m, sequence, err = r.Next(make([]byte, 0, 64))
 		}
 		var lagged *LaggedError
 		switch {
@@ -157,6 +162,7 @@ func (s scene) receive(r *Reader, total int, bell *wait.Bell, memory []byte) {
 			explore.Assert(false, "receive: %v", err)
 		default:
 			explore.Assert(sequence == received+lost, "message %d after %d and %d lost", sequence, received, lost)
+			explore.Assert(len(m) == lengths[sequence], "message %d has %d bytes", sequence, len(m))
 			checkContents(m, sequence)
 			received++
 		}
