@@ -71,15 +71,12 @@ func (s *Subscriber) tryBorrow() (Borrowed, error) {
 	spare, buffer := s.spares.get()
 	sources := *s.sources.Load()
 	for range sources {
-		if s.turn >= len(sources) {
-			s.turn = 0
-		}
-		src := sources[s.turn]
+		src := s.turnTo(sources)
 		data, hold, sequence, err := src.reader.Borrow(buffer)
-		if !errors.Is(err, ErrTooLargeToBorrow) { // which is the next one that Receive returns
-			s.turn++
+		s.current = nil
+		if err != nil && err != ErrEmpty && errors.Is(err, ErrTooLargeToBorrow) {
+			s.current, s.streak = src, 0 // it is the next one that Receive returns
 		}
-		s.streak = 0
 		if err == nil {
 			if hold >= 0 {
 				s.spares.put(spare)

@@ -60,8 +60,10 @@ type Subscriber struct {
 
 	// Of the receiving goroutine.
 	buffer  []byte
-	turn    int // which source is asked first
-	streak  int // messages in a row from it
+	turn    int        // which source was asked last
+	current *source    // which is asked first; nil: the next one
+	streak  int        // messages in a row from it
+	polled  *[]*source // those that were asked last
 	spinner wait.Spinner
 	on      []wait.On
 	spares  spares
@@ -237,30 +239,61 @@ func (s *Subscriber) All(ctx context.Context) iter.Seq2[Message, error] {
 // is asked.
 const streakMost = 16
 
-// poll returns the next message of any source.
+// poll returns the next message of any source. It asks the one that had the last
+// again, as long as its turn is, and whoever is the only one.
 func (s *Subscriber) poll() (Message, error) {
+	src := s.current
+	if src == nil || s.unreported.Load() {
+		return s.pollAll()
+	}
+	data, sequence, err := src.reader.Next(s.buffer[:0])
+	if err == nil {
+		if cap(data) > cap(s.buffer) {
+			s.buffer = data
+		}
+		if s.streak++; s.streak >= streakMost {
+			s.current = nil
+		}
+		return Message{data, src.id, sequence}, nil
+	}
+	if err == ErrEmpty && s.polled == s.sources.Load() && len(*s.polled) == 1 && !src.gone.Load() && !s.closed.Load() {
+		return Message{}, ErrEmpty
+	}
+	s.current = nil
+	if err != ErrEmpty { // which pollAll finds too, of all
+		if err = s.ended(src, err); err != nil {
+			return Message{}, err
+		}
+	}
+	return s.pollAll()
+}
+
+// turnTo returns the source whose turn it is: whoever was asked last comes last.
+func (s *Subscriber) turnTo(sources []*source) *source {
+	if s.turn++; s.turn >= len(sources) {
+		s.turn = 0
+	}
+	return sources[s.turn]
+}
+
+// pollAll is poll that asks all sources.
+func (s *Subscriber) pollAll() (Message, error) {
+	s.current = nil
 	if s.unreported.Load() {
 		if err := s.refusal(); err != nil {
 			return Message{}, err
 		}
 	}
-	sources := *s.sources.Load()
+	s.polled = s.sources.Load()
+	sources := *s.polled
 	for range sources {
-		if s.turn >= len(sources) {
-			s.turn = 0
-		}
-		src := sources[s.turn]
+		src := s.turnTo(sources)
 		data, sequence, err := src.reader.Next(s.buffer[:0])
 		if err == nil {
 			s.buffer = data
-			if s.streak++; s.streak >= streakMost {
-				s.streak = 0
-				s.turn++
-			}
+			s.current, s.streak = src, 1
 			return Message{data, src.id, sequence}, nil
 		}
-		s.turn++
-		s.streak = 0
 		if err = s.ended(src, err); err != nil {
 			return Message{}, err
 		}

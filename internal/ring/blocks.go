@@ -26,6 +26,9 @@ const (
 	// largeBytes is from which size on the block that was read last is wanted again
 	// rather than one that has not been used for long: the caches have it.
 	largeBytes = 32 << 10
+	// largeBlocks is how many may be out before readers are asked: to look at their
+	// cursors takes as long as to fetch a line that they have just written.
+	largeBlocks = 4
 	// holdsShare is which part of the arena one reader can hold.
 	holdsShare = 8
 )
@@ -34,7 +37,7 @@ const (
 // are free; from those that every reader has passed; by making the arena larger; by
 // dropping the oldest messages, or waiting for readers, as the policy has it.
 func (w *Writer) take(ctx context.Context, n int, mayWait bool) (block, error) {
-	if n >= largeBytes {
+	if n >= largeBytes && w.blocks.len() >= largeBlocks {
 		w.reclaim(false)
 	}
 	if b, ok := w.arena.take(n, false); ok {
