@@ -12,6 +12,14 @@
 // more than to send it to one. No message passes through the kernel, which is asked only
 // to wake who has fallen asleep.
 //
+// # What a message is
+//
+// Bytes, of any number. [PublishOf] and [SubscribeOf] are for values of a type, which lie
+// in memory as they do in a Go program. A subscriber whose schema is not the publisher's
+// gets none of its messages, and both are told: the subscriber by an error that matches
+// [ErrRefused], of Subscribe or of the call that receives, the publisher by that of
+// [Publisher.WaitSubscribers].
+//
 // # When a subscriber is slow
 //
 // A publisher has a ring of messages, 1024 by default. If a subscriber is further
