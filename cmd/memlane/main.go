@@ -68,6 +68,9 @@ func run() int {
 	root.InitDefaultCompletionCmd("memlane")
 	var running bool // false: what went wrong was said on the command line
 	for _, cmd := range allCommands(root) {
+		if cmd.Args != nil {
+			cmd.Args = countArguments(cmd.Args)
+		}
 		if inner := cmd.RunE; inner != nil {
 			cmd.RunE = func(cmd *cobra.Command, args []string) error {
 				running = true
@@ -75,7 +78,7 @@ func run() int {
 			}
 		}
 	}
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
@@ -90,12 +93,12 @@ func run() int {
 	if errors.As(err, &status) {
 		return int(status) // it has said itself what there was to say
 	}
-	fmt.Fprintln(os.Stderr, "memlane:", err)
+	fmt.Fprintln(os.Stderr, "memlane:", message(err))
 	var usage usageError
 	var unstarted *notStarted
 	switch {
 	case !running || errors.As(err, &usage):
-		fmt.Fprintln(os.Stderr, "See memlane --help, or --help after a command.")
+		fmt.Fprintf(os.Stderr, "Usage: %s\nSee %s --help.\n", cmd.UseLine(), cmd.CommandPath())
 		return 2
 	case errors.As(err, &unstarted):
 		return unstarted.code()

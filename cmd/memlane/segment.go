@@ -66,7 +66,7 @@ func newSegmentCreate(c *segment.Config) *cobra.Command {
 		Long: `Create makes a segment of zeros, or with the content of a file, which must not be
 larger than --size if that is given; the rest is zeros then. If the name is
 taken, it ends with code 4 and changes nothing.`,
-		Args: cobra.ExactArgs(1),
+		Args: createArguments,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			bits, err := strconv.ParseUint(mode, 8, 32)
 			if err != nil || bits > 0o777 || bits == 0 {
@@ -146,7 +146,7 @@ func toJSON(info segment.Info) segmentJSON {
 		j.Users = append(j.Users, userJSON(u))
 	}
 	if info.Refused != nil {
-		j.Refused = info.Refused.Error()
+		j.Refused = message(info.Refused)
 	}
 	return j
 }
@@ -190,7 +190,7 @@ func newSegmentList(c *segment.Config) *cobra.Command {
 			infos = append(infos, toJSON(info))
 			note := ""
 			if info.Refused != nil {
-				note = info.Refused.Error()
+				note = message(info.Refused)
 			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(info.Name), humanize.IBytes(uint64(info.Size)), humanize.IBytes(uint64(info.InUse)),
 				info.Mode, owner(info.UID), len(info.Users), info.Modified.Format(time.DateTime), note)

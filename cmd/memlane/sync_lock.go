@@ -157,7 +157,7 @@ func also(stderr io.Writer, err, second error) error {
 		return second
 	}
 	if second != nil {
-		fmt.Fprintln(stderr, "memlane:", second)
+		fmt.Fprintln(stderr, "memlane:", message(second))
 	}
 	return err
 }
