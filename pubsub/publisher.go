@@ -3,8 +3,6 @@ package pubsub
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
 	"sync"
 
 	"github.com/memlane/memlane"
@@ -15,7 +13,8 @@ import (
 )
 
 // PublisherConfig is what can be set of a publisher. A nil *PublisherConfig, or 0,
-// has the defaults.
+// has the defaults. What is below 0 or too large is an error that matches
+// os.ErrInvalid, and says what the limit is.
 type PublisherConfig struct {
 	// Policy is what happens when a subscriber is a whole ring behind; by default
 	// the oldest messages are dropped, for it alone.
@@ -55,7 +54,7 @@ func (c *PublisherConfig) ring() ring.Config {
 		Policy:     ring.Policy(c.Policy),
 	}
 	if r.ArenaLimit == 0 {
-		r.ArenaLimit = max(256<<20, 4*r.ArenaBytes)
+		r.ArenaLimit = min(max(256<<20, 4*r.ArenaBytes), maxArena)
 	}
 	if r.Policy == 0 {
 		r.Policy = ring.DropOldest
@@ -65,7 +64,7 @@ func (c *PublisherConfig) ring() ring.Config {
 
 func powerOfTwo(n int) int {
 	p := 1
-	for p < n && p > 0 {
+	for p < n {
 		p *= 2
 	}
 	return p
@@ -118,12 +117,9 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 	fail := func(err error, fix string) (*Publisher, error) {
 		return nil, &Error{"publish", topic, err, fix}
 	}
-	rc := c.ring()
-	if err := rc.Check(); err != nil {
-		return fail(fmt.Errorf("%w: %w", os.ErrInvalid, err), "see PublisherConfig")
-	}
-	if len(c.Schema) > maxSchema {
-		return fail(fmt.Errorf("%w: a schema of %d bytes", os.ErrInvalid, len(c.Schema)), fmt.Sprintf("use at most %d, or a hash of it", maxSchema))
+	rc, err := c.check()
+	if err != nil {
+		return fail(err, "see PublisherConfig")
 	}
 	m, err := memory.Create("memlane topic", rc.Bytes())
 	if err != nil {
@@ -206,7 +202,7 @@ func (p *Publisher) explained(op string, err error) error {
 	return &Error{op, p.topic, err, fix}
 }
 
-// Subscribers returns how many there are.
+// Subscribers returns how many there are, those that peek too.
 func (p *Publisher) Subscribers() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -214,12 +210,16 @@ func (p *Publisher) Subscribers() int {
 }
 
 // WaitSubscribers waits until there are at least n subscribers: what is published
-// then, they get. If the context ends before, the error matches its cause, and
-// [ErrRefused] if some are there but were refused, with the reason.
+// then, they get. Those that only look on, with SubscriberConfig.Peek, do not count. If
+// the context ends before, the error matches its cause, and [ErrRefused] if some are
+// there but were refused, with the reason.
 func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
+	if cause(ctx) != nil {
+		return p.missing(ctx, n)
+	}
 	for {
 		p.mu.Lock()
-		have, changed, closed := len(p.peers), p.changed, p.closed
+		have, changed, closed := p.count(), p.changed, p.closed
 		p.mu.Unlock()
 		switch {
 		case closed:
@@ -233,6 +233,17 @@ func (p *Publisher) WaitSubscribers(ctx context.Context, n int) error {
 			return p.missing(ctx, n)
 		}
 	}
+}
+
+// count returns how many subscribers there are that do not peek. The caller holds mu.
+func (p *Publisher) count() int {
+	n := 0
+	for _, peer := range p.peers {
+		if peer.member.Gates() {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *Publisher) isClosed() bool {

@@ -68,7 +68,11 @@ const refusalsNamed = 3
 func (p *Publisher) missing(ctx context.Context, n int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := fmt.Errorf("%w: %d of %d are there", context.Cause(ctx), len(p.peers), n)
+	have := p.count()
+	err := fmt.Errorf("%w: %d of %d are there", context.Cause(ctx), have, n)
+	if peek := len(p.peers) - have; peek > 0 {
+		err = fmt.Errorf("%w, and %d that peek", err, peek)
+	}
 	if len(p.refused) == 0 {
 		return &Error{"wait for subscribers of", p.topic, err, "start them, or wait longer"}
 	}

@@ -3,10 +3,8 @@ package pubsub
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"math"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,14 +18,15 @@ import (
 )
 
 // SubscriberConfig is what can be set of a subscriber. A nil *SubscriberConfig, or
-// 0, has the defaults.
+// 0, has the defaults. What is below 0 is an error that matches os.ErrInvalid.
 type SubscriberConfig struct {
 	// History is how many of the messages that were published before it
 	// subscribed it gets of each publisher, if they are still in its ring: at least
 	// so many, as batches are not divided. None by default; [AllHistory] are all.
 	History int
 
-	// Peek: no publisher waits for this subscriber, whatever its policy is.
+	// Peek: no publisher waits for this subscriber, whatever its policy is, and
+	// [Publisher.WaitSubscribers] does not count it.
 	Peek bool
 
 	// Quota is how much memory one publisher may have it map, in bytes; 1 GiB.
@@ -100,14 +99,14 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 	if c != nil {
 		s.config = *c
 	}
-	if s.config.Quota == 0 {
-		s.config.Quota = 1 << 30
-	}
 	fail := func(err error, fix string) (*Subscriber, error) {
 		return nil, &Error{"subscribe to", topic, err, fix}
 	}
-	if len(s.config.Schema) > maxSchema || s.config.History < 0 || s.config.Quota < 0 {
-		return fail(fmt.Errorf("%w: a schema of %d bytes, a history of %d, a quota of %d", os.ErrInvalid, len(s.config.Schema), s.config.History, s.config.Quota), "see SubscriberConfig")
+	if err := s.config.check(); err != nil {
+		return fail(err, "see SubscriberConfig")
+	}
+	if s.config.Quota == 0 {
+		s.config.Quota = 1 << 30
 	}
 	s.sources.Store(&[]*source{})
 	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Handler: asker{s},
