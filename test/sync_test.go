@@ -327,6 +327,27 @@ func TestCommandDiesWithItsPermit(t *testing.T) {
 	}
 }
 
+// With the last name of a segment too, a lock can be held by hand; it cannot be asked
+// for, for want of another.
+func TestHeldLockInFullSegment(t *testing.T) {
+	catchInterrupt(t)
+	s, path := newSegment(t)
+	for i := range shmsync.MaxNames - 1 {
+		if _, err := shmsync.NamedEvent(t.Context(), s, fmt.Sprint("e", i), shmsync.Manual); err != nil {
+			t.Fatal(err)
+		}
+	}
+	holder := start(t, "sync", "lock", path+":m")
+	eventually(t, "it is locked", func() bool { return locked(s, "m") })
+	want(t, 6, "only it can unlock it", "sync", "unlock", path+":m")
+	holder.Process.Signal(os.Interrupt)
+	if code := holder.exit(t); code != 0 || locked(s, "m") || !strings.Contains(holder.stderr.String(), "no name is free for m.unlock") {
+		t.Errorf("code %d, locked %v: %s", code, locked(s, "m"), holder.stderr.String())
+	}
+	want(t, 1, "full: 62 names", "sync", "lock", path+":another", "--", "true")
+	want(t, 1, "names are never removed: use another segment)", "sync", "post", path+":another")
+}
+
 func TestInterruptedWaits(t *testing.T) {
 	catchInterrupt(t)
 	s, path := newSegment(t)

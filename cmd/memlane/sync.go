@@ -30,7 +30,8 @@ PATH:NAME is the primitive NAME in the segment PATH; the last colon separates
 them. A PATH without a slash is a segment of the private folder ($MEMLANE_DIR or
 /dev/shm/memlane-UID) or of --folder; one with a slash is that file. The last
 64 KiB of the segment are for who uses them and must be free. Whoever uses or
-looks at a primitive writes there.
+looks at a primitive writes there. A segment has room for 62 names, of which 25 can be
+semaphores, and no name is removed but with the whole segment.
 
 Of all these commands, -n is --nonblock, and -p is --permits.`,
 		Args: cobra.NoArgs,

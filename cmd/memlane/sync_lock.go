@@ -41,8 +41,9 @@ After any other, the next one is told again.
 
 Without a command, lock holds the mutex until Ctrl-C or SIGTERM, or until
 "memlane sync unlock" asks for it, and ends with 0. It is asked by the event
-NAME` + releaseSuffix + ` in the same segment. That a holder died is told again after Ctrl-C, and not
-after sync unlock.
+NAME` + releaseSuffix + ` in the same segment, which is a second of the segment's 62 names, and
+like all names is never removed; if none is free, it cannot be asked. That a holder
+died is told again after Ctrl-C, and not after sync unlock.
 
 With --nonblock, or after --timeout, it ends with 6 if somebody else holds the
 mutex.`,
@@ -182,8 +183,15 @@ func (l *locking) hold(ctx context.Context) error {
 		return err
 	}
 	defer s.Close()
-	// Before the mutex is locked, so that who finds it locked finds the event.
+	// Before the mutex is locked, so that who finds it locked finds the event. The
+	// last free name is the mutex's own.
+	if _, err := shmsync.NamedMutex(ctx, s, l.name); err != nil {
+		return err
+	}
 	release, err := shmsync.NamedEvent(ctx, s, l.name+releaseSuffix, shmsync.Automatic)
+	if errors.Is(err, shmsync.ErrFull) {
+		return l.holdUnasked(ctx, s)
+	}
 	if err != nil {
 		return err
 	}
@@ -197,14 +205,33 @@ func (l *locking) hold(ctx context.Context) error {
 	}
 	fmt.Fprintf(l.stderr, "%v is locked by process %d; Ctrl-C or \"memlane sync unlock %v\" ends\n", l.target, os.Getpid(), l.target)
 	err = release.Wait(ctx)
-	switch {
-	case ctx.Err() != nil && died:
-		l.leaveAsDied() // nobody has said that it is in order
-		return nil
-	case ctx.Err() != nil:
-		err = nil // how holding ends
-	case err == nil:
+	if ctx.Err() != nil {
+		return l.letGoUnasked(mu, died)
+	}
+	if err == nil {
 		fmt.Fprintf(l.stderr, "%v: asked to let go\n", l.target)
 	}
 	return errors.Join(err, l.letGo(mu, died))
+}
+
+// holdUnasked holds the mutex until ctx ends, in a segment that has no name left for
+// the event by which it could be asked to let go.
+func (l *locking) holdUnasked(ctx context.Context, s *segment.Segment) error {
+	mu, died, err := l.lock(ctx, s)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(l.stderr, "%v is locked by process %d; Ctrl-C ends, \"memlane sync unlock\" cannot: no name is free for %s\n", l.target, os.Getpid(), printable(l.name+releaseSuffix))
+	<-ctx.Done()
+	return l.letGoUnasked(mu, died)
+}
+
+// letGoUnasked is how holding ends by a signal. If a holder has died before, nobody
+// has said that what the mutex guards is in order.
+func (l *locking) letGoUnasked(mu *shmsync.Mutex, died bool) error {
+	if died {
+		l.leaveAsDied()
+		return nil
+	}
+	return mu.Unlock()
 }
