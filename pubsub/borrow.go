@@ -43,37 +43,44 @@ func (b *Borrowed) Release() {
 // that is larger than the eighth by itself cannot be borrowed: the error matches
 // [ErrTooLargeToBorrow], and the next Receive returns a copy of it. After both errors
 // the message is still the next one.
-func (s *Subscriber) Borrow(ctx context.Context) (Borrowed, error) {
+func (s *Subscriber) Borrow(ctx context.Context) (b Borrowed, err error) {
 	for {
 		if err := cause(ctx); err != nil {
-			return Borrowed{}, s.explain(err)
+			return b, s.explain(err)
 		}
-		b, err := s.tryBorrow()
-		if err != ErrEmpty {
+		if err = s.tryBorrow(&b); err != ErrEmpty {
 			return b, err
 		}
 		if err := s.wait(ctx); err != nil {
-			return Borrowed{}, s.explain(err)
+			return b, s.explain(err)
 		}
 	}
 }
 
 // TryBorrow is [Subscriber.Borrow] that returns [ErrEmpty], exactly that value, if
 // there is no message.
-func (s *Subscriber) TryBorrow() (Borrowed, error) { return s.tryBorrow() }
+func (s *Subscriber) TryBorrow() (b Borrowed, err error) {
+	err = s.tryBorrow(&b)
+	return b, err
+}
 
-func (s *Subscriber) tryBorrow() (Borrowed, error) {
+// tryBorrow fills in b, field by field: a structure of its size that is copied just
+// after its fields were stored waits for these stores.
+func (s *Subscriber) tryBorrow(b *Borrowed) error {
 	if s.unreported.Load() {
 		if err := s.refusal(); err != nil {
-			return Borrowed{}, err
+			return err
 		}
 	}
-	spare, buffer := s.spares.get()
+	s.current = nil
 	sources := *s.sources.Load()
 	for range sources {
 		src := s.turnTo(sources)
+		if src.reader.Quiet() && !src.gone.Load() {
+			continue
+		}
+		spare, buffer := s.spares.get()
 		data, hold, sequence, err := src.reader.Borrow(buffer)
-		s.current = nil
 		if err != nil && err != ErrEmpty && errors.Is(err, ErrTooLargeToBorrow) {
 			s.current, s.streak = src, 0 // it is the next one that Receive returns
 		}
@@ -83,18 +90,19 @@ func (s *Subscriber) tryBorrow() (Borrowed, error) {
 			} else {
 				s.spares.keep(spare, data)
 			}
-			return Borrowed{Message{data, src.id, sequence}, src, hold, &s.spares, spare}, nil
+			b.Data, b.Publisher, b.Sequence = data, src.id, sequence
+			b.src, b.hold, b.spares, b.spare = src, hold, &s.spares, spare
+			return nil
 		}
+		s.spares.put(spare)
 		if err = s.ended(src, err); err != nil {
-			s.spares.put(spare)
-			return Borrowed{}, err
+			return err
 		}
 	}
-	s.spares.put(spare)
 	if s.closed.Load() {
-		return Borrowed{}, s.explain(ErrClosed)
+		return s.explain(ErrClosed)
 	}
-	return Borrowed{}, ErrEmpty
+	return ErrEmpty
 }
 
 // spares are buffers for small messages that are borrowed.

@@ -19,19 +19,19 @@ type Loan struct {
 // Loan takes n bytes of the arena, to be filled in and published without a copy.
 // They are not cleared. There can be several loans; each is published or discarded,
 // by the publisher's goroutine.
-func (p *Publisher) Loan(ctx context.Context, n int) (Loan, error) {
-	err := cause(ctx)
+func (p *Publisher) Loan(ctx context.Context, n int) (l Loan, err error) {
+	err = cause(ctx)
 	if err == nil && n < 0 {
 		err = fmt.Errorf("%w: %d bytes", os.ErrInvalid, n)
 	}
-	if err != nil {
-		return Loan{}, p.explained("take a loan of", err)
+	if err == nil {
+		l.loan, err = p.writer.Loan(ctx, n)
 	}
-	l, err := p.writer.Loan(ctx, n)
 	if err != nil {
-		return Loan{}, p.explained("take a loan of", err)
+		return l, p.explained("take a loan of", err)
 	}
-	return Loan{p, p.loans.take(), l}, nil
+	l.p, l.ticket = p, p.loans.take()
+	return l, nil
 }
 
 // Bytes returns the memory, until the loan is published or discarded, or its

@@ -175,30 +175,39 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 // after which it goes on without the publisher that is to blame; [ErrClosed], and the
 // context's cause.
 func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
-	m, _, err := s.next(ctx)
-	return m, err
+	data, publisher, sequence, _, err := s.next(ctx)
+	return Message{data, publisher, sequence}, err
 }
 
 // next is Receive that also says whether receiving goes on after it. The error alone
 // does not tell: the context may have ended while it is another one.
-func (s *Subscriber) next(ctx context.Context) (m Message, goesOn bool, err error) {
+//
+// It returns a message in its parts, which stay in registers: a Message is too large
+// for that, and to copy one just after its parts were stored takes as long as all else.
+func (s *Subscriber) next(ctx context.Context) (data []byte, publisher, sequence uint64, goesOn bool, err error) {
 	for {
 		if err := cause(ctx); err != nil {
-			return Message{}, false, s.explain(err)
+			return nil, 0, 0, false, s.explain(err)
 		}
-		m, err := s.poll()
-		if err != ErrEmpty {
-			return m, err == nil || !errors.Is(err, ErrClosed), err
+		data, publisher, sequence, err = s.poll()
+		switch {
+		case err == nil:
+			return data, publisher, sequence, true, nil
+		case err != ErrEmpty:
+			return nil, 0, 0, !errors.Is(err, ErrClosed), err
 		}
 		if err := s.wait(ctx); err != nil {
-			return Message{}, false, s.explain(err)
+			return nil, 0, 0, false, s.explain(err)
 		}
 	}
 }
 
 // TryReceive returns the next message, or [ErrEmpty], exactly that value, if there
 // is none.
-func (s *Subscriber) TryReceive() (Message, error) { return s.poll() }
+func (s *Subscriber) TryReceive() (Message, error) {
+	data, publisher, sequence, err := s.poll()
+	return Message{data, publisher, sequence}, err
+}
 
 // ReceiveBatch calls fn with messages until there is none, fn returns false, or the
 // context ends; it waits for the first one, as Receive does. It returns how many there
@@ -214,7 +223,7 @@ func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (i
 		case !fn(m) || ctx.Err() != nil:
 			return n + 1, nil
 		}
-		m, err = s.poll()
+		m, err = s.TryReceive()
 	}
 }
 
@@ -226,7 +235,7 @@ func (s *Subscriber) All(ctx context.Context) iter.Seq2[Message, error] {
 		for goesOn := true; goesOn; {
 			var m Message
 			var err error
-			m, goesOn, err = s.next(ctx)
+			m.Data, m.Publisher, m.Sequence, goesOn, err = s.next(ctx)
 			if !yield(m, err) {
 				return
 			}
@@ -240,7 +249,7 @@ const streakMost = 16
 
 // poll returns the next message of any source. It asks the one that had the last
 // again, as long as its turn is, and whoever is the only one.
-func (s *Subscriber) poll() (Message, error) {
+func (s *Subscriber) poll() (message []byte, publisher, sequence uint64, err error) {
 	src := s.current
 	if src == nil || s.unreported.Load() {
 		return s.pollAll()
@@ -253,15 +262,15 @@ func (s *Subscriber) poll() (Message, error) {
 		if s.streak++; s.streak >= streakMost {
 			s.current = nil
 		}
-		return Message{data, src.id, sequence}, nil
+		return data, src.id, sequence, nil
 	}
 	if err == ErrEmpty && s.polled == s.sources.Load() && len(*s.polled) == 1 && !src.gone.Load() && !s.closed.Load() {
-		return Message{}, ErrEmpty
+		return nil, 0, 0, ErrEmpty
 	}
 	s.current = nil
 	if err != ErrEmpty { // which pollAll finds too, of all
 		if err = s.ended(src, err); err != nil {
-			return Message{}, err
+			return nil, 0, 0, err
 		}
 	}
 	return s.pollAll()
@@ -276,11 +285,11 @@ func (s *Subscriber) turnTo(sources []*source) *source {
 }
 
 // pollAll is poll that asks all sources.
-func (s *Subscriber) pollAll() (Message, error) {
+func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err error) {
 	s.current = nil
 	if s.unreported.Load() {
 		if err := s.refusal(); err != nil {
-			return Message{}, err
+			return nil, 0, 0, err
 		}
 	}
 	s.polled = s.sources.Load()
@@ -291,16 +300,16 @@ func (s *Subscriber) pollAll() (Message, error) {
 		if err == nil {
 			s.buffer = data
 			s.current, s.streak = src, 1
-			return Message{data, src.id, sequence}, nil
+			return data, src.id, sequence, nil
 		}
 		if err = s.ended(src, err); err != nil {
-			return Message{}, err
+			return nil, 0, 0, err
 		}
 	}
 	if s.closed.Load() {
-		return Message{}, s.explain(ErrClosed)
+		return nil, 0, 0, s.explain(ErrClosed)
 	}
-	return Message{}, ErrEmpty
+	return nil, 0, 0, ErrEmpty
 }
 
 // ended handles what a source has returned instead of a message: nil if there is

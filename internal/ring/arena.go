@@ -34,12 +34,19 @@ const (
 	unitsMaxOrder = 12  // a chunk has at most 4096 units, so that joining takes microseconds
 )
 
-// block is a part of a chunk.
-type block struct {
-	chunk uint32
-	unit  uint32
-	order uint8
+// block is a part of a chunk: the chunk's number, its first unit, and its order in the
+// lowest eight bits. It is one word, as what has a block is handed on in registers then.
+type block uint64
+
+const blockUnitBits = 32
+
+func newBlock(chunk int, unit uint32, order uint8) block {
+	return block(chunk)<<(8+blockUnitBits) | block(unit)<<8 | block(order)
 }
+
+func (b block) chunk() int   { return int(b >> (8 + blockUnitBits)) }
+func (b block) unit() uint32 { return uint32(b >> 8) }
+func (b block) order() uint8 { return uint8(b) }
 
 // add makes a chunk's memory available: a power of two of at least unitLeast bytes.
 func (a *arena) add(b []byte) {
@@ -61,11 +68,11 @@ func (a *arena) take(n int, join bool) (block, bool) {
 	for i, c := range a.chunks {
 		if n <= len(c.bytes) {
 			if unit, order, ok := c.take(n, join); ok {
-				return block{uint32(i), unit, order}, true
+				return newBlock(i, unit, order), true
 			}
 		}
 	}
-	return block{}, false
+	return 0, false
 }
 
 // canHave says whether there is a chunk of at least n bytes.
@@ -74,28 +81,28 @@ func (a *arena) canHave(n int) bool {
 }
 
 // give makes a block free again.
-func (a *arena) give(b block) { a.chunks[b.chunk].give(b.unit, b.order) }
+func (a *arena) give(b block) { a.chunks[b.chunk()].give(b.unit(), b.order()) }
 
 // memory returns the bytes of a block.
 func (a *arena) memory(b block) []byte {
-	c := a.chunks[b.chunk]
-	at := int(b.unit) << c.unit
-	n := 1 << (c.unit + int(b.order))
+	c := a.chunks[b.chunk()]
+	at := int(b.unit()) << c.unit
+	n := 1 << (c.unit + int(b.order()))
 	return c.bytes[at : at+n : at+n]
 }
 
 // next returns the block that is taken after b, if another of its size is; nil if
 // that is not known.
 func (a *arena) next(b block) []byte {
-	free := a.chunks[b.chunk].free[b.order]
+	free := a.chunks[b.chunk()].free[b.order()]
 	if len(free) == 0 {
 		return nil
 	}
-	return a.memory(block{b.chunk, free[len(free)-1], b.order})
+	return a.memory(newBlock(b.chunk(), free[len(free)-1], b.order()))
 }
 
 // offset returns where a block begins in its chunk.
-func (a *arena) offset(b block) int { return int(b.unit) << a.chunks[b.chunk].unit }
+func (a *arena) offset(b block) int { return int(b.unit()) << a.chunks[b.chunk()].unit }
 
 func (c *chunk) take(n int, join bool) (unit uint32, order uint8, ok bool) {
 	want := 0

@@ -97,7 +97,7 @@ func (w *Writer) dropFor(n int) (block, error) {
 			return b, nil
 		}
 	}
-	return block{}, ErrArenaFull
+	return 0, ErrArenaFull
 }
 
 // waitFor waits until readers have passed what makes room for n bytes.

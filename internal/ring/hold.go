@@ -58,6 +58,16 @@ func (r *Reader) Borrow(buf []byte) (message []byte, hold int, sequence uint64, 
 	return buf, -1, 0, ErrEmpty
 }
 
+// Quiet says whether there is nothing to borrow, for certain and at once; what Borrow
+// does besides saying so is done. If it is false there may be something.
+func (r *Reader) Quiet() bool {
+	if r.batch.count != 0 || !r.untouched(r.at(r.position).stamp().Load()) {
+		return false
+	}
+	r.empty()
+	return true
+}
+
 func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
 	b := &r.batch
 	n := lengthAt(b.memory, b.next)

@@ -148,7 +148,7 @@ func (w *Writer) commit(slot slot) error {
 // commitBlock publishes n bytes of a block that have been filled in.
 func (w *Writer) commitBlock(b block, n, count int) error {
 	slot := w.at(w.head)
-	word.StorePlain(slot.word(layout.SlotChunkAt), uint64(b.chunk)|uint64(count)<<32)
+	word.StorePlain(slot.word(layout.SlotChunkAt), uint64(b.chunk())|uint64(count)<<32)
 	word.StorePlain(slot.word(layout.SlotOffsetAt), uint64(w.arena.offset(b)))
 	word.StorePlain(slot.word(layout.SlotBlockLengthAt), uint64(n))
 	meta := uint64(layout.SlotMetaBlock)
