@@ -174,9 +174,9 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 // each publisher that does, after which it goes on without that one; [ErrCorrupt],
 // after which it goes on without the publisher that is to blame; [ErrClosed], and the
 // context's cause.
-func (s *Subscriber) Receive(ctx context.Context) (Message, error) {
-	data, publisher, sequence, _, err := s.next(ctx)
-	return Message{data, publisher, sequence}, err
+func (s *Subscriber) Receive(ctx context.Context) (m Message, err error) {
+	m.Data, m.Publisher, m.Sequence, _, err = s.next(ctx) // so short that it is inlined
+	return
 }
 
 // next is Receive that also says whether receiving goes on after it. The error alone
@@ -204,9 +204,9 @@ func (s *Subscriber) next(ctx context.Context) (data []byte, publisher, sequence
 
 // TryReceive returns the next message, or [ErrEmpty], exactly that value, if there
 // is none.
-func (s *Subscriber) TryReceive() (Message, error) {
-	data, publisher, sequence, err := s.poll()
-	return Message{data, publisher, sequence}, err
+func (s *Subscriber) TryReceive() (m Message, err error) {
+	m.Data, m.Publisher, m.Sequence, err = s.poll()
+	return
 }
 
 // ReceiveBatch calls fn with messages until there is none, fn returns false, or the
