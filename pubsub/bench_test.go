@@ -7,10 +7,10 @@ import (
 	"github.com/memlane/memlane/pubsub"
 )
 
-// pair is a publisher and its one subscriber, both of this goroutine: what they do is
+// turns are a publisher and its one subscriber, both of this goroutine: what they do is
 // measured without the way of a cache line between two processors, which
 // memlane bench measures.
-func pair(b *testing.B) (*pubsub.Publisher, *pubsub.Subscriber) {
+func turns(b *testing.B) (*pubsub.Publisher, *pubsub.Subscriber) {
 	b.Helper()
 	d, err := memlane.Open("bench", &memlane.Config{Folder: b.TempDir()})
 	if err != nil {
@@ -29,7 +29,7 @@ func pair(b *testing.B) (*pubsub.Publisher, *pubsub.Subscriber) {
 }
 
 func BenchmarkInTurn(b *testing.B) {
-	p, s := pair(b)
+	p, s := turns(b)
 	m := make([]byte, 40)
 	for b.Loop() {
 		if err := p.Publish(background, m); err != nil {
@@ -42,7 +42,7 @@ func BenchmarkInTurn(b *testing.B) {
 }
 
 func BenchmarkBatchInTurn(b *testing.B) {
-	p, s := pair(b)
+	p, s := turns(b)
 	batch := make([][]byte, 64)
 	for i := range batch {
 		batch[i] = make([]byte, 64)
@@ -61,7 +61,7 @@ func BenchmarkBatchInTurn(b *testing.B) {
 }
 
 func BenchmarkLoanInTurn(b *testing.B) {
-	p, s := pair(b)
+	p, s := turns(b)
 	for b.Loop() {
 		l, err := p.Loan(background, 1024)
 		if err != nil {
