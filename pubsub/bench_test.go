@@ -1,35 +1,12 @@
 package pubsub_test
 
-import (
-	"testing"
+import "testing"
 
-	"github.com/memlane/memlane"
-	"github.com/memlane/memlane/pubsub"
-)
-
-// turns are a publisher and its one subscriber, both of this goroutine: what they do is
-// measured without the way of a cache line between two processors, which
-// memlane bench measures.
-func turns(b *testing.B) (*pubsub.Publisher, *pubsub.Subscriber) {
-	b.Helper()
-	d, err := memlane.Open("bench", &memlane.Config{Folder: b.TempDir()})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { d.Close() })
-	p, err := pubsub.Publish(d, "t", nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := pubsub.Subscribe(d, "t", nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return p, s
-}
+// Both sides are of one goroutine here: what they do is measured without the way of a
+// cache line between two processors, which memlane bench measures.
 
 func BenchmarkInTurn(b *testing.B) {
-	p, s := turns(b)
+	p, s := pair(b, nil, nil)
 	m := make([]byte, 40)
 	for b.Loop() {
 		if err := p.Publish(background, m); err != nil {
@@ -42,7 +19,7 @@ func BenchmarkInTurn(b *testing.B) {
 }
 
 func BenchmarkBatchInTurn(b *testing.B) {
-	p, s := turns(b)
+	p, s := pair(b, nil, nil)
 	batch := make([][]byte, 64)
 	for i := range batch {
 		batch[i] = make([]byte, 64)
@@ -61,7 +38,7 @@ func BenchmarkBatchInTurn(b *testing.B) {
 }
 
 func BenchmarkLoanInTurn(b *testing.B) {
-	p, s := turns(b)
+	p, s := pair(b, nil, nil)
 	for b.Loop() {
 		l, err := p.Loan(background, 1024)
 		if err != nil {
