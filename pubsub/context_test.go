@@ -94,6 +94,35 @@ func TestContextEndsABatch(t *testing.T) {
 	next(t, s, 10)
 }
 
+// So does one of values.
+func TestContextEndsABatchOfValues(t *testing.T) {
+	d := open(t, t.TempDir())
+	p, err := pubsub.PublishOf[uint64](d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := pubsub.SubscribeOf[uint64](d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(3) {
+		if err := p.Publish(background, &i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(background)
+	n, err := s.ReceiveBatch(ctx, func(pubsub.MessageOf[uint64]) bool { cancel(errEnough); return true })
+	if n != 1 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := s.ReceiveBatch(ctx, func(pubsub.MessageOf[uint64]) bool { return true }); n != 0 || !errors.Is(err, errEnough) {
+		t.Errorf("then %d, %v", n, err)
+	}
+	if m, err := s.TryReceive(); m.Value != 1 || err != nil {
+		t.Errorf("then %v, %v", m, err)
+	}
+}
+
 // What All yields last is why it ended, whatever was yielded when that came about.
 func TestAllSaysWhyItEnded(t *testing.T) {
 	for name, c := range map[string]struct {

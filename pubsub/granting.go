@@ -28,12 +28,14 @@ func (p granter) Message(r *meet.Remote, m *meet.Message) {
 	if r.Role() != meet.Subscriber {
 		return
 	}
-	if err := p.grant(r, m); err != nil {
+	// Whoever comes while this is being closed has done nothing wrong, and is met again.
+	if err := p.grant(r, m); err != nil && !errors.Is(err, ErrClosed) {
 		p.domain.Node().Drop(r, err)
 	}
 }
 
-// grant lets a subscriber join. An error means that it has said nonsense.
+// grant lets a subscriber join. An error means that it has said nonsense, if it is not
+// that the publisher is closed.
 func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 	if m.Type != typeLink || len(m.Files) != 1 {
 		return fmt.Errorf("%w: message %d with %d files to a publisher", ErrProtocol, m.Type, len(m.Files))

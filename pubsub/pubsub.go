@@ -75,7 +75,8 @@ var (
 	ErrClosed = ring.ErrClosed
 	// ErrFull: the publisher would have to wait.
 	ErrFull = ring.ErrFull
-	// ErrTooLarge: the message can never fit.
+	// ErrTooLarge: the message is larger than half of PublisherConfig.ArenaLimit, or
+	// what is left of that in a limit that is not a power of two.
 	ErrTooLarge = ring.ErrTooLarge
 	// ErrArenaFull: all memory for messages is on loan or borrowed.
 	ErrArenaFull = ring.ErrArenaFull

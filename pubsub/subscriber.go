@@ -173,7 +173,7 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 // Errors match [*LaggedError], after which receiving goes on; [ErrRefused], once for
 // each publisher that does, after which it goes on without that one; [ErrCorrupt],
 // after which it goes on without the publisher that is to blame; [ErrClosed], and the
-// context's cause.
+// context's cause. Beside an error the message is empty.
 func (s *Subscriber) Receive(ctx context.Context) (m Message, err error) {
 	m.Data, m.Publisher, m.Sequence, _, err = s.next(ctx) // so short that it is inlined
 	return
@@ -211,7 +211,8 @@ func (s *Subscriber) TryReceive() (m Message, err error) {
 
 // ReceiveBatch calls fn with messages until there is none, fn returns false, or the
 // context ends; it waits for the first one, as Receive does. It returns how many there
-// were. That the context has ended is an error of the next call, if there were any.
+// were, also beside an error; that the context has ended is an error of the next call,
+// if there were any.
 func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (int, error) {
 	m, err := s.Receive(ctx)
 	for n := 0; ; n++ {
@@ -228,8 +229,20 @@ func (s *Subscriber) ReceiveBatch(ctx context.Context, fn func(Message) bool) (i
 }
 
 // All returns the messages as they come, until the context ends, or the subscriber
-// is closed: that error is the last. Others, such as [*LaggedError], are not: the
-// messages go on.
+// is closed: that error is the last that it yields. After others it goes on, as Receive
+// does: after a [*LaggedError] with the messages that are left, after [ErrRefused] or
+// [ErrCorrupt] with those of the other publishers.
+//
+// Beside an error the message is empty. Look at both, also where an error would not
+// matter: to range over the messages alone takes each loss for an empty message.
+//
+//	for message, err := range orders.All(ctx) {
+//		if err != nil {
+//			log.Print(err)
+//			continue // it ends by itself
+//		}
+//		serve(message.Data)
+//	}
 func (s *Subscriber) All(ctx context.Context) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
 		for goesOn := true; goesOn; {

@@ -87,7 +87,7 @@ func (s *SubscriberOf[T]) ReceiveBatch(ctx context.Context, fn func(MessageOf[T]
 			return n, nil
 		case err != nil:
 			return n, err
-		case !fn(m):
+		case !fn(m) || ctx.Err() != nil:
 			return n + 1, nil
 		}
 		m, err = s.TryReceive()
