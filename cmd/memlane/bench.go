@@ -19,6 +19,25 @@ type benchFlags struct {
 	size   string
 }
 
+// benchWords say what the tables have in their columns.
+const benchWords = `The transports:
+
+  floor-line       a number in one cache line, which the other side looks for: no
+                   message between two processors is faster
+  floor-two-lines  the number, and 8 bytes of content in a line of its own
+  floor-copy       the number, and content that is copied in and out
+  floor-futex      the number, and a system call that wakes the other side
+  uds              a Unix socket, one packet a message
+  uds-buffered     a Unix socket as a stream, with buffers on both sides
+  memlane          a topic, with messages copied in and out; memlane-loan: written and
+                   read where they are; memlane-batch: many published at once
+
+A budget is what memlane's developers have set themselves for it, as a multiple of a
+floor or a number of messages; "DOES NOT HOLD" says that this run missed it. Budgets are
+for a machine that does nothing else, with two processors near each other, and for runs
+of the default length or longer. docs/PERFORMANCE.md has such runs, and what does not
+hold in them.`
+
 func newBench() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
@@ -27,6 +46,8 @@ func newBench() *cobra.Command {
 messages: by memlane, over a Unix socket, and through bare shared memory, which is
 the floor. All take turns within one run, and what counts is the ratio. The floors
 are compiled with gcc where there is one.
+
+` + benchWords + `
 
 Figures of a machine that does something else meanwhile are of little use: the load
 average is printed at the beginning and at the end.`,
@@ -54,6 +75,7 @@ func newBenchPart(part, short string, flags []string, duration time.Duration) *c
 	cmd := &cobra.Command{
 		Use:   part,
 		Short: short,
+		Long:  short + ".\n\n" + benchWords,
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return f.run(cmd, part) },
 	}

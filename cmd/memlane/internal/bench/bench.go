@@ -48,6 +48,9 @@ type bench struct {
 	report     report
 }
 
+// budgets is what those need to know who find that one does not hold.
+const budgets = "budgets are memlane's own (docs/PERFORMANCE.md), for a machine that does nothing else, and for rounds of the default length or longer; floor-line is a cache line handed over and back; bench --help has the rest"
+
 // Run measures one of [Parts]. Its processes end with the thread that calls it.
 func Run(ctx context.Context, part string, c Config) (err error) {
 	b := &bench{ctx: ctx, config: c, report: report{out: c.Out, json: c.JSON}}
@@ -78,6 +81,7 @@ func Run(ctx context.Context, part string, c Config) (err error) {
 		length = fmt.Sprintf("%d rounds in %v", c.Rounds, c.Duration)
 	} else {
 		b.report.note(floors)
+		b.report.note(budgets)
 	}
 	b.report.note(length + ", in which all take turns; a ratio is the median of theirs")
 	measure := map[string]func() error{
