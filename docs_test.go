@@ -3,6 +3,7 @@ package memlane_test
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -60,10 +61,48 @@ func TestReadmeShowsTheExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The README leaves out what every program has: package and imports.
-		_, body, ok := strings.Cut(string(source), "func main() {")
-		if !ok || !strings.Contains(string(readme), "```go\nfunc main() {"+body+"```") {
+		_, body, ok := strings.Cut(string(source), "\npackage main\n")
+		if !ok || !strings.Contains(string(readme), "```go\npackage main\n"+body+"```") {
 			t.Errorf("README.md does not show examples/%s as it is", name)
 		}
+	}
+}
+
+// A module of its own that has a program of the README, and the README's command in
+// it, can be built.
+func TestReadmeModuleBuilds(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^go mod edit -replace=\S+ && go mod tidy$`).Find(readme)
+	if line == nil {
+		t.Fatal("README.md has no replace")
+	}
+	source, err := os.ReadFile("examples/pubsub/publisher/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	mine := filepath.Join(folder, "mine")
+	for _, err := range []error{
+		os.Symlink(here, filepath.Join(folder, "memlane")),
+		os.Mkdir(mine, 0o700),
+		os.WriteFile(filepath.Join(mine, "main.go"), source, 0o600),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("sh", "-ec", "go mod init example.com/mine && "+string(line)+" && go build -o /dev/null .")
+	cmd.Dir = mine
+	// What is needed is in the module cache, as this module needs it too.
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOPROXY=off", "GOSUMDB=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, out)
 	}
 }
