@@ -150,6 +150,10 @@ func publish(args []string) error {
 	fmt.Println("ready")
 	var line string
 	fmt.Scanln(&line)
+	// On a machine that is busy one of them may not have answered in time.
+	if err := p.WaitSubscribers(background, 3); err != nil {
+		return err
+	}
 	if err := publishAll(p, n); err != nil {
 		return err
 	}
