@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -324,6 +325,52 @@ func TestListMarksTheDead(t *testing.T) {
 	if out, _, _ := run(t, "ls", "--folder", folder); strings.Contains(out, "shop") {
 		t.Errorf("somebody is left: %s", out)
 	}
+}
+
+// What the dead have left is removed, the domain's folder too if that was all, and
+// nothing of the living.
+func TestListCleans(t *testing.T) {
+	folder := t.TempDir()
+	subscribes := func(domain string) *process {
+		p := inFolder(t, folder, "sub", "n", "--domain", domain)
+		eventually(t, "it has subscribed", func() bool {
+			out, _, code := run(t, "ls", "--folder", folder)
+			return code == 0 && regexp.MustCompile(`(?m)^`+domain+` +n +0 +1\b`).MatchString(out)
+		})
+		return p
+	}
+	dead, alsoDead := subscribes("empty"), subscribes("used")
+	alive := subscribes("alive")
+	for _, p := range []*process{dead, alsoDead} {
+		p.Process.Kill()
+		p.exit(t)
+	}
+	another := inFolder(t, folder, "sub", "other", "--domain", "used")
+	alive.Process.Signal(syscall.SIGSTOP) // which is not death
+	eventually(t, "another one is there", func() bool {
+		out, _, _ := run(t, "ls", "--folder", folder)
+		return strings.Contains(out, "other")
+	})
+	want(t, 0, "1 stale", "ls", "--folder", folder)
+	out, stderr, code := run(t, "ls", "--clean", "--folder", folder)
+	if code != 0 || strings.Contains(out, "stale") || strings.Contains(out, "empty") || !strings.Contains(out, "alive") || !strings.Contains(out, "other") {
+		t.Errorf("code %d: %s%s", code, out, stderr)
+	}
+	for domain, want := range map[string]bool{"empty": false, "used": true, "alive": true} {
+		if _, err := os.Stat(filepath.Join(folder, domain+".domain")); (err == nil) != want {
+			t.Errorf("the folder of %s: %v", domain, err)
+		}
+	}
+	alive.Process.Signal(syscall.SIGCONT)
+	pub := inFolder(t, folder, "pub", "n", "--domain", "alive")
+	io.WriteString(pub.in.(io.Writer), "still here\n")
+	pub.in.Close()
+	if line := alive.line(t); line != "still here" {
+		t.Errorf("it gets %q", line)
+	}
+	another.Process.Kill()
+	want(t, 0, "DOMAIN", "ls", "--clean", "--folder", folder, "--domain", "never")
+	want(t, 2, "a domain's name", "ls", "--clean", "--folder", folder, "--domain", "a/b")
 }
 
 // The two programs of the README.

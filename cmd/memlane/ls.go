@@ -1,11 +1,15 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"text/tabwriter"
 
+	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
+	"github.com/memlane/memlane/internal/meet"
 	"github.com/spf13/cobra"
 )
 
@@ -33,7 +37,7 @@ func (t *topicJSON) note() string {
 
 func newList() *cobra.Command {
 	var d domainFlags
-	var json bool
+	var json, clean bool
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
@@ -44,6 +48,10 @@ to nobody. Stale are those that have died and were not cleaned up behind yet, wh
 the next one does that opens the domain; unknown are those of another kernel, and
 those that may not be looked at.
 
+With --clean it first removes what is certain to be left by the dead: by processes of
+this boot whose sockets nobody has open any more. A domain's folder in which nothing
+is left then is removed too, unless it is shared with other users.
+
 "memlane stat" tells more of a topic. Segments are listed by "memlane segment ls".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,6 +59,11 @@ those that may not be looked at.
 			if !cmd.Flags().Changed("domain") {
 				var err error
 				if domains, err = inspect.Domains(&d.config); err != nil {
+					return err
+				}
+			}
+			if clean {
+				if err := d.clean(domains); err != nil {
 					return err
 				}
 			}
@@ -78,6 +91,25 @@ those that may not be looked at.
 	d.add(cmd)
 	cmd.Flags().Lookup("domain").DefValue = ""
 	cmd.Flags().Lookup("domain").Usage = "only this domain (default: all of the folder)"
+	cmd.Flags().BoolVar(&clean, "clean", false, "first remove what the dead have left, and empty domains")
 	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
 	return cmd
+}
+
+// clean removes from the domains what the dead have left, and those that are empty
+// then.
+func (d *domainFlags) clean(domains []string) error {
+	for _, domain := range domains {
+		folder, err := memlane.DomainFolder(domain, &d.config)
+		if errors.Is(err, memlane.ErrName) {
+			return usageError{err}
+		}
+		if err == nil {
+			_, err = meet.Clean(folder, d.config.Owners)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }

@@ -23,6 +23,7 @@ type folder struct {
 	path           string
 	root           int
 	sockets, ports int
+	held           int  // keeps the folder from being removed; see hold
 	shared         bool // the owner's group takes part
 }
 
@@ -37,8 +38,18 @@ var bootID = sync.OnceValue(func() string {
 })
 
 // openFolder opens the folder of a domain, and makes it if it is missing. owners
-// are users that are accepted besides our own.
-func openFolder(path string, owners []int) (*folder, error) {
+// are users that are accepted besides our own. Until it is let go of, nobody removes it.
+func openFolder(path string, owners []int) (d *folder, err error) {
+	for range 100 {
+		if d, err = tryFolder(path, owners); !errors.Is(err, errRemoved) {
+			break
+		}
+	}
+	return d, err
+}
+
+// tryFolder is openFolder, unless somebody removes the folder meanwhile.
+func tryFolder(path string, owners []int) (*folder, error) {
 	fail := func(err error, fix string) (*folder, error) {
 		return nil, &Error{"open", "domain " + path, err, fix}
 	}
@@ -53,9 +64,11 @@ func openFolder(path string, owners []int) (*folder, error) {
 	if made != nil && !errors.Is(made, os.ErrExist) {
 		return fail(made, "make the folder that it is in first")
 	}
-	d := &folder{path: path, root: -1, sockets: -1, ports: -1}
+	d := &folder{path: path, root: -1, sockets: -1, ports: -1, held: -1}
 	d.root, err = sys.OpenFolder(path)
 	switch {
+	case errors.Is(err, syscall.ENOENT):
+		return fail(errRemoved, "")
 	case errors.Is(err, syscall.ELOOP):
 		return fail(fmt.Errorf("%w: a symbolic link is on the path", ErrUntrusted), "give the path without symbolic links")
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
@@ -63,23 +76,18 @@ func openFolder(path string, owners []int) (*folder, error) {
 	case err != nil:
 		return fail(err, "give a folder of your own")
 	}
-	st, err := sys.Fstat(d.root)
-	mode := st.Mode & 0o2777
-	switch {
-	case err != nil:
-	case int(st.UID) != os.Geteuid() && !slices.Contains(owners, int(st.UID)):
-		err = fmt.Errorf("%w: it belongs to user %d", ErrUntrusted, st.UID)
-	case mode&0o002 != 0 || (mode&0o020 != 0 && len(owners) == 0):
-		err = fmt.Errorf("%w: others may write in it, mode %#o", ErrUntrusted, mode&0o777)
-	}
+	mode, uid, err := d.check(owners)
 	if err != nil {
 		d.close()
 		return fail(err, "choose another folder, or chmod 700 "+path+" if it is yours")
 	}
 	d.shared = mode&0o020 != 0
-	if int(st.UID) == os.Geteuid() && mode&0o700 != 0o700 {
+	if uid == os.Geteuid() && mode&0o700 != 0o700 {
 		// A umask that takes the owner's rights, or whoever made it was killed just now.
 		err = os.Chmod(sys.FDPath(d.root), os.FileMode(mode&0o777|0o700))
+	}
+	if err == nil {
+		err = d.hold()
 	}
 	if err == nil {
 		d.sockets, err = d.subfolder(d.root, "sockets")
@@ -94,8 +102,24 @@ func openFolder(path string, owners []int) (*folder, error) {
 	return d, nil
 }
 
+// check says why the folder, which is open, is not to be used; else what its mode is
+// and whose it is.
+func (d *folder) check(owners []int) (mode uint32, uid int, err error) {
+	st, err := sys.Fstat(d.root)
+	mode = st.Mode & 0o2777
+	switch {
+	case err != nil:
+	case int(st.UID) != os.Geteuid() && !slices.Contains(owners, int(st.UID)):
+		err = fmt.Errorf("%w: it belongs to user %d", ErrUntrusted, st.UID)
+	case mode&0o002 != 0 || (mode&0o020 != 0 && len(owners) == 0):
+		err = fmt.Errorf("%w: others may write in it, mode %#o", ErrUntrusted, mode&0o777)
+	}
+	return mode, int(st.UID), err
+}
+
 // close closes the descriptors.
 func (d *folder) close() {
+	d.letGo()
 	for _, fd := range []int{d.root, d.sockets, d.ports} {
 		if fd >= 0 {
 			sys.Close(fd)

@@ -56,6 +56,9 @@ func List(dir string) ([]Entry, error) {
 		return fail(err)
 	}
 	sockets, err := sys.Openat(root, "sockets", sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil // it is being made, or removed
+	}
 	if err != nil {
 		return fail(err)
 	}

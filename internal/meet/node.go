@@ -121,6 +121,7 @@ func Open(dir string, c *Config) (*Node, error) {
 		}
 		return fail(err, fix)
 	}
+	n.dir.letGo() // from here on the socket keeps it
 	n.listener = os.NewFile(uintptr(fd), "socket of "+n.self.String())
 	if n.listenerRaw, err = n.listener.SyscallConn(); err != nil {
 		n.listener.Close()

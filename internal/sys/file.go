@@ -127,6 +127,10 @@ func Fchown(fd, uid, gid int) error { return unix.Fchown(fd, uid, gid) }
 // TryFlock takes an exclusive flock(2), or fails with EWOULDBLOCK.
 func TryFlock(fd int) error { return unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) }
 
+// TryFlockShared is TryFlock for a lock that others can share: EWOULDBLOCK if
+// somebody has one that they cannot.
+func TryFlockShared(fd int) error { return unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB) }
+
 // Funlock gives up what [TryFlock] took.
 func Funlock(fd int) error { return unix.Flock(fd, unix.LOCK_UN) }
 

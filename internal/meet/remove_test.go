@@ -1,0 +1,145 @@
+package meet_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/memlane/memlane/internal/meet"
+)
+
+// deaf is a handler of a port that wants to hear nothing.
+type deaf struct{}
+
+func (deaf) Found(*meet.Remote)                  {}
+func (deaf) Message(*meet.Remote, *meet.Message) {}
+func (deaf) Lost(*meet.Remote)                   {}
+
+func clean(t *testing.T, dir string, want bool) {
+	t.Helper()
+	if removed, err := meet.Clean(dir, nil); err != nil || removed != want {
+		t.Errorf("removed %v, %v; want %v", removed, err, want)
+	}
+}
+
+func TestCleanRemovesOnlyWhatNobodyUses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	if _, err := meet.Clean(dir, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	n, err := meet.Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A participant without ports, and one that begins to have some afterwards.
+	clean(t, dir, false)
+	port := &meet.Port{Kind: meet.Topic, Name: "x", Role: meet.Publisher, Handler: deaf{}}
+	if err := n.Add(port); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, dir, false)
+	if list, err := meet.List(dir); err != nil || len(list) != 1 || list[0].State != meet.Alive {
+		t.Errorf("%+v, %v", list, err)
+	}
+	// What a remover of ports has left that was killed; what is of another boot; what
+	// is nobody's.
+	if err := os.Mkdir(filepath.Join(dir, "ports", "1-left"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	n.Close()
+	foreign := filepath.Join(dir, "sockets", "0123456789abcdef0123456789abcdef.0123456789abcdef")
+	if err := os.WriteFile(foreign, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, dir, false)
+	if err := os.Remove(foreign); err != nil {
+		t.Fatal(err)
+	}
+	mine := filepath.Join(dir, "mine")
+	if err := os.WriteFile(mine, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, dir, false)
+	if err := os.Remove(mine); err != nil {
+		t.Fatal(err)
+	}
+	// One that was made for several users.
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, dir, false)
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	clean(t, dir, true)
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// Whoever opens a domain while others remove its folder has one that is there, and in
+// which others find him.
+func TestOpenWhileFolderIsRemoved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	stop := make(chan struct{})
+	var cleaners, openers sync.WaitGroup
+	removed := 0
+	cleaners.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			was, err := meet.Clean(dir, nil)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+			if was {
+				removed++
+			}
+		}
+	})
+	for range 3 {
+		openers.Go(func() {
+			for range 200 {
+				if err := beThere(dir); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	openers.Wait()
+	close(stop)
+	cleaners.Wait()
+	if removed == 0 {
+		t.Error("nothing was removed meanwhile")
+	}
+}
+
+// beThere opens the domain, adds a port and looks whether others can see it.
+func beThere(dir string) error {
+	n, err := meet.Open(dir, nil)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	port := &meet.Port{Kind: meet.Topic, Name: "x", Role: meet.Publisher, Handler: deaf{}}
+	if err := n.Add(port); err != nil {
+		return err
+	}
+	list, err := meet.List(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if e.Instance == n.ID() && e.State == meet.Alive {
+			return nil
+		}
+	}
+	return errors.New("nobody sees that it is there")
+}
