@@ -177,6 +177,7 @@ func serve(path string, size int64, text []byte) (*mmap.Mapping, error) {
 // file, or make it longer, so that who comes later looks for them elsewhere.
 func keepLocks(path string, size int64) error {
 	c, name := segmentAt(path)
+	c.ReadOnly = true // or a file with holes would be filled
 	s, err := segment.Attach(name, c)
 	if err != nil {
 		return nil // none that could have any
