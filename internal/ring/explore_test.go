@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/region"
 	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/internal/word"
 )
 
 var all = flag.Bool("all", false, "explore what takes minutes too")
@@ -26,6 +27,7 @@ type scene struct {
 	messages [][]byte // a batch of two, if it is one byte long
 	readers  int
 	borrow   bool
+	loans    int // bytes of a loan that each message is published in: room for few
 }
 
 type nobody struct{}
@@ -85,7 +87,14 @@ func (s scene) publish(w *Writer) {
 	for _, m := range s.messages {
 		explore.Operation(w.knows())
 		var err error
-		if len(m) == 1 {
+		if s.loans > 0 {
+			var l Loan
+			if l, err = w.Loan(context.Background(), s.loans); err == nil {
+				word.CopyIn(l.Bytes(), contents(i, len(m)))
+				err = w.PublishLoan(context.Background(), l, len(m))
+			}
+			i++
+		} else if len(m) == 1 {
 			err = w.PublishBatch(context.Background(), [][]byte{contents(i, 8), contents(i+1, 8)})
 			i += 2
 		} else {
@@ -208,6 +217,9 @@ func TestExploreRing(t *testing.T) {
 		{"block, batches and blocks", true, scene{config: with(Block, 2), messages: [][]byte{batch, small(56), small(8), batch}, readers: 1}, 0},
 		{"drop oldest, borrowed", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(56), batch, small(56)}, readers: 1, borrow: true}, 0},
 		{"drop oldest, 2 messages, 1 killed", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8)}, readers: 1}, 1},
+		{"drop oldest, blocks used again", false, scene{config: with(DropOldest, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2}, 0},
+		{"drop oldest, blocks used again, borrowed", false, scene{config: with(DropOldest, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2, borrow: true}, 0},
+		{"block, blocks used again", true, scene{config: with(Block, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2}, 0},
 		{"drop oldest, 4 borrowed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(56), small(56), small(56), small(56)}, readers: 1, borrow: true}, 0},
 		{"drop oldest, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), batch, small(8)}, readers: 1}, 1},
 		{"drop oldest, 2 readers, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(56), small(8)}, readers: 2}, 1},
