@@ -32,13 +32,26 @@ type Victim struct {
 // it stands at its first mark. Its standard output and error are this process's.
 // The caller must be locked to its thread.
 func Start(args ...string) (*Victim, error) {
-	v := &Victim{}
-	if err := v.start(args); err != nil {
+	for tries := 1; ; tries++ {
+		v := &Victim{}
+		err := v.start(args)
+		if err == nil {
+			return v, nil
+		}
 		v.Kill()
-		return nil, fmt.Errorf("start a victim: %w", err)
+		if !errors.Is(err, errHeld) || tries == triesToStart {
+			return nil, fmt.Errorf("start a victim: %w", err)
+		}
 	}
-	return v, nil
 }
+
+// errHeld says that a victim does not get to its first mark since its monitor is held:
+// one in ten thousand, whose other goroutines came to a system call just then. The
+// monitor would take the processor (P) that they keep away from them. Nothing that is
+// watched has begun, so that another victim does as well.
+var errHeld = errors.New("it does not get on without its monitor")
+
+const triesToStart = 3
 
 func (v *Victim) start(args []string) error {
 	var err error
@@ -75,16 +88,29 @@ func (v *Victim) start(args []string) error {
 	if v.vdso, err = vdsoOf(v.pid); err != nil {
 		return err
 	}
-	for !v.at(markBegin) {
-		if _, err := v.resume(syscall.PTRACE_SYSCALL); err != nil {
-			return err
-		}
+	if err := v.toMark(); err != nil {
+		return err
 	}
 	if _, err := v.resume(syscall.PTRACE_SYSCALL); err != nil { // out of it
 		return err
 	}
 	if f := runtime.FuncForPC(uintptr(v.regs.Rip)); f == nil || !strings.HasSuffix(f.Name(), "Syscall6") {
 		return fmt.Errorf("the victim's code lies elsewhere than ours (%#x): build this program without -buildmode=pie", v.regs.Rip)
+	}
+	return nil
+}
+
+// toMark lets the victim go on to its first mark, which takes no time but for errHeld.
+func (v *Victim) toMark() error {
+	late := time.AfterFunc(Limit, func() { syscall.Kill(v.pid, syscall.SIGKILL) })
+	defer late.Stop()
+	for !v.at(markBegin) {
+		if _, err := v.resume(syscall.PTRACE_SYSCALL); err != nil {
+			if !late.Stop() {
+				err = fmt.Errorf("%w: %w", errHeld, err)
+			}
+			return err
+		}
 	}
 	return nil
 }
