@@ -282,7 +282,9 @@ func (t *Table) Members() iter.Seq2[ID, Identity] {
 
 // Watch has Deaths rung when the member is gone: soon after it has died, if the
 // kernel marks its life word; at the process's next recheck (see package wait) in any
-// case. Read Deaths.Rung before Watch, and look at what is waited for between Watch
+// case. All members are watched that have joined before the first call, or before the
+// last recheck; one that has joined since then, and is not watched by name, is noticed
+// at the next. Read Deaths.Rung before Watch, and look at what is waited for between Watch
 // and the wait.
 func (t *Table) Watch(id ID) {
 	if id.Index < 0 || id.Index >= layout.AreaMembersCount || id.Generation == 0 {
