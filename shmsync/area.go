@@ -150,14 +150,14 @@ func join(s *segment.Segment) (*space, error) {
 		file.Close()
 		return fail(err, "keep the last 64 KiB of the segment free, all zero at first")
 	}
-	members, err := life.Join(r, area+layout.AreaMembersAt, file)
+	members, err := life.Join(r, area, file)
 	if err != nil {
 		r.Retire()
 		if errors.Is(err, life.ErrFull) {
 			return fail(fmt.Errorf("%w: %w", ErrFull, err), "close it in some, or use several segments")
 		}
 		if place, ok := errors.AsType[*life.PlaceError](err); ok {
-			used := place.At - layout.AreaMembersAt + layout.AreaBytes
+			used := place.Area + layout.AreaBytes
 			return fail(fmt.Errorf("%w: other processes have attached to its first %d bytes, and it has %d now", ErrArea, used, size), "do not change the size of a file while its locks are used; end those, or truncate it to what it was")
 		}
 		return fail(memoryError(err), "")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -78,7 +77,6 @@ func TestCloseWakesTheNext(t *testing.T) {
 	s := newSegment(t)
 	stays := serve(t, nil, s)
 	m := mutexAt(t, s, 0)
-	died := 0 // how often the one who leaves had the mutex then
 	for range 100 {
 		leaves := reattach(t, s)
 		noError(t, m.Lock(background))
@@ -93,24 +91,19 @@ func TestCloseWakesTheNext(t *testing.T) {
 		case err == nil: // it has had the mutex, until Close
 			stays.want("died")
 			stays.do("consistent", "ok")
-			died++
 		default:
 			wantError(t, err, []error{shmsync.ErrClosed})
 			if got := stays.Line(); got == "died" {
 				stays.do("consistent", "ok") // it had the mutex for a moment
-				died++
 			} else if got != "ok" {
 				t.Fatalf("who stays got %q", got)
 			}
 		}
 		stays.do("unlock", "ok")
 	}
-	// Who takes the mutex from one sleeper's holder, and is gone before the other has
-	// heard that it has joined, is found at the next recheck: see life.Table.Watch.
-	stays.Send("late")
-	if late, err := strconv.Atoi(stays.Line()); err != nil || late > died {
-		t.Errorf("%d of 100 waits were late, %v; want at most the %d in which the one who left had the mutex", late, err, died)
-	}
+	// That the one who leaves has the mutex for a moment, and is gone before the other has
+	// heard that it has joined, makes nobody late either.
+	stays.do("late", "0")
 }
 
 // A file that is made longer while its locks are used has another place for them:

@@ -29,7 +29,7 @@ type stage struct {
 	scene  *explore.Scene
 }
 
-const primitiveAt = layout.AreaMembersCount * layout.MemberBytes
+const primitiveAt = layout.AreaHeapAt
 
 func newStage(t testing.TB, processes, size int) *stage {
 	life.Forget()
@@ -46,7 +46,7 @@ func newStage(t testing.TB, processes, size int) *stage {
 	}
 	life.Model = model{}
 	s.scene.Mark = func(process int) {
-		s.region.Uint32(process*layout.MemberBytes + layout.MemberLifeAt).Store(layout.FutexWaiters | layout.FutexOwnerDied)
+		s.region.Uint32(layout.AreaMembersAt + process*layout.MemberBytes + layout.MemberLifeAt).Store(layout.FutexWaiters | layout.FutexOwnerDied)
 	}
 	return s
 }

@@ -18,8 +18,7 @@ import (
 // handed over in Go's own terms.
 
 const (
-	heapMembers   = layout.AreaMembersCount * layout.MemberBytes
-	heapMutex     = heapMembers
+	heapMutex     = layout.AreaHeapAt
 	heapSemaphore = heapMutex + MutexBytes
 	heapEvent     = heapSemaphore + SemaphoreBytes
 	heapBytes     = heapEvent + EventBytes

@@ -23,6 +23,11 @@ const (
 	// all of the area is zero.
 	AreaMagicAt = 0
 
+	// Counts the members that have joined. SYNC POINT joins: each adds one once
+	// its entry and its life word are there, before it uses a primitive. Who
+	// watches members sleeps on it.
+	AreaJoinsAt = 8
+
 	// Held while a name is added. There is nothing to repair if its owner dies.
 	AreaDirectoryLockAt = 64
 
@@ -305,7 +310,7 @@ const (
 	PolicyBlock      = 2                  // the publisher waits for the slowest reader
 	AreaMagic        = 0x0001636e79736c6d // the bytes "mlsync" and the version of this layout, 1, in two bytes
 	LockBase         = 0x4000000000000000 // the byte of the file that member 0 locks; no file reaches so far
-	PlaceBase        = 0x4000000000001000 // every member holds an OFD read lock on the byte of the file at PlaceBase plus the offset of its table divided by 4096: who finds another byte from PlaceBase on locked does not join, because others use the file at another place since it had another size
+	PlaceBase        = 0x4000000000001000 // every member holds an OFD read lock on the byte of the file at PlaceBase plus the offset of its area divided by 4096: who finds another byte from PlaceBase on locked does not join, because others use the file at another place since it had another size
 	FutexWaiters     = 0x80000000         // of a life word: the kernel is to wake a waiter; FUTEX_WAITERS
 	FutexOwnerDied   = 0x40000000         // of a life word: the kernel has marked it; FUTEX_OWNER_DIED
 	FutexThread      = 0x3fffffff         // of a life word: the bits of the thread's id; FUTEX_TID_MASK

@@ -11,7 +11,7 @@ import (
 
 // Two members of this process, on the heap; those of a file are processes.
 func Example() {
-	r := region.Heap(layout.AreaMembersCount * layout.MemberBytes)
+	r := region.Heap(layout.AreaHeapAt)
 	one, err := life.Join(r, 0, nil)
 	if err != nil {
 		log.Fatal(err)

@@ -29,6 +29,7 @@ func (t *Table) joinLocally() error {
 			t.id.Index = i
 			t.newGeneration()
 			t.word(layout.MemberLifeAt).Store(1)
+			t.tellOfJoin()
 			return nil
 		}
 	}

@@ -3,6 +3,9 @@
 package life
 
 import (
+	"time"
+
+	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/internal/wait"
 )
@@ -23,34 +26,80 @@ func (t *Table) locked(id ID) bool {
 	return locked || err != nil || closed != nil
 }
 
-// watch begins to watch a member, and all others beside it: whoever sleeps until this
-// one has done something may find, when he wakes, that another has come before him;
-// and when that happens while he sleeps, and the other dies, he has to hear of it.
+// watch begins to watch a member, all others, and who joins later.
 func (t *Table) watch(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.watchOne(id)
-	t.watchOthers()
+	if !t.joining {
+		t.joining = true
+		go t.lookForJoins()
+	}
+	t.watchAll()
+	if t.generation(id.Index) != id.Generation || t.ended[id.Index] == id.Generation {
+		t.Deaths.Ring()
+	}
 	if !t.ticking {
 		t.ticking = true
 		wait.AlsoAtRecheck(t.tick)
 	}
 }
 
-// watchOthers begins to watch those who have joined meanwhile. The caller holds mu.
-func (t *Table) watchOthers() {
-	for i := range t.watched {
-		// Who is marked has died some time ago, and will not be waited for by anybody
-		// who looks now.
-		id := ID{i, t.generation(i)}
-		if i != t.id.Index && id.Generation != 0 && t.watched[i].Load() == 0 && !t.Marked(id) {
-			t.watchOne(id)
+// lookForJoins has those watched that join.
+func (t *Table) lookForJoins() {
+	joins := t.joins()
+	for {
+		rung := t.ending.Rung()
+		if t.left.Load() {
+			return
+		}
+		// SYNC POINT joins: who is not counted yet has not used anything yet.
+		seen := joins.Load()
+		t.mu.Lock()
+		t.watchAll()
+		t.mu.Unlock()
+		if wait.ParkShared(joins, seen, &t.ending, rung) != nil {
+			time.Sleep(tickEvery) // it can not be slept on: the file was cut short
+		} else {
+			time.Sleep(lookSoon) // so that nobody can keep us busy with it
 		}
 	}
 }
 
-func (t *Table) watchOne(id ID) {
-	if t.watched[id.Index].Swap(id.Generation) != id.Generation {
+// watchersMax is how many watchers a table can have at once.
+const watchersMax = 2 * layout.AreaMembersCount
+
+// watchAll begins to watch all who are not watched. The caller holds mu.
+func (t *Table) watchAll() {
+	for i := range t.watched {
+		t.watchPlace(i)
+	}
+}
+
+// watchPlace begins to watch the member that has this index now. The watcher of an
+// earlier one ends when he looks next, and until then there are two. The caller holds
+// mu.
+func (t *Table) watchPlace(i int) {
+	id := ID{i, t.generation(i)}
+	watched := t.watched[i].Load()
+	if i == t.id.Index || id.Generation == 0 || id.Generation == t.ended[i] || id.Generation == watched {
+		return
+	}
+	if watched != 0 {
+		// It is gone. The watcher may have missed that, if the life word is what it was
+		// again: a process that has left, and joined once more, has the same keeper.
+		t.Deaths.Ring()
+		wait.Wake(t.region.Uint32(t.offset(i, layout.MemberLifeAt)), wait.All)
+	}
+	switch {
+	case t.watchers >= watchersMax:
+		// Somebody overwrites the generations. The watchers find that, and the next
+		// that ends looks here again.
+	case t.Marked(id) && t.Gone(id):
+		// Somebody may wait for it who saw it when it was not.
+		t.ended[i] = id.Generation
+		t.Deaths.Ring()
+	default:
+		t.watched[i].Store(id.Generation)
 		t.watchers++
 		go t.look(id)
 	}

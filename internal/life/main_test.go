@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	})
 }
 
-const tableBytes = layout.AreaMembersCount * layout.MemberBytes
+const tableBytes = layout.AreaHeapAt
 
 // newFile makes a file with room for a table, on a tmpfs where there is one.
 func newFile(t testing.TB) string {

@@ -33,7 +33,7 @@ type ID struct {
 // of the others. All methods may be called at once.
 type Table struct {
 	region *region.Region
-	at     int      // where the members are, in bytes
+	area   int      // where the [layout.Area] is that the members are in, in bytes
 	file   *os.File // its open file description has the lock; nil on the heap
 	raw    syscall.RawConn
 	id     ID
@@ -51,23 +51,26 @@ type Table struct {
 	// changes them holds mu.
 	watched  [layout.AreaMembersCount]atomic.Uint32
 	mu       sync.Mutex
-	watchers int // goroutines in look
+	ended    [layout.AreaMembersCount]uint32 // the last generation of each that was found gone
+	watchers int                             // goroutines in look
 	ticking  bool
+	joining  bool // somebody is in lookForJoins
 }
 
-// Join makes this process a member. The members are at offset at of the region,
-// all zero at first, and the region is mapped from the file, which the table
-// takes: it must have an open file description of its own.
+// Join makes this process a member. The members are in the [layout.Area] at this
+// offset of the region, a multiple of 4096; all are zero at first. The region is
+// mapped from the file, which the table takes: it must have an open file description
+// of its own.
 //
 // Without a file, the region is on the heap, and all members are of this process:
 // they live until they leave.
 //
 // Errors match [ErrFull], [ErrForked], are a [*PlaceError], or what the kernel answers.
-func Join(r *region.Region, at int, file *os.File) (*Table, error) {
+func Join(r *region.Region, area int, file *os.File) (*Table, error) {
 	if Forked() {
 		return nil, ErrForked
 	}
-	t := &Table{region: r, at: at, file: file}
+	t := &Table{region: r, area: area, file: file}
 	if file == nil {
 		return t, t.joinLocally()
 	}
@@ -89,17 +92,17 @@ func Join(r *region.Region, at int, file *os.File) (*Table, error) {
 }
 
 // PlaceError says that there are members of another table of the same file: it had
-// another size when they joined. At is where their table is, in bytes.
-type PlaceError struct{ At int64 }
+// another size when they joined. Area is where theirs is, in bytes.
+type PlaceError struct{ Area int64 }
 
 func (e *PlaceError) Error() string {
-	return fmt.Sprintf("other processes use the file with a table of members at offset %d: it had another size then", e.At)
+	return fmt.Sprintf("other processes use the file with a table of members in an area at offset %d: it had another size then", e.Area)
 }
 
 // claim says where in the file this table is, and fails if somebody says another
 // place. All of them say it before they look, so that of two at least one finds out.
 func (t *Table) claim(fd int) error {
-	place := layout.PlaceBase + int64(t.at)/placeBytes
+	place := layout.PlaceBase + int64(t.area)/placeBytes
 	if err := sys.ShareByte(fd, place); err != nil {
 		return fmt.Errorf("lock a byte of %s: %w", t.file.Name(), err)
 	}
@@ -162,6 +165,7 @@ func (t *Table) begin(fd int) error {
 	// The word is in the keeper's list already: from this store on the kernel
 	// marks it.
 	life.Word().Store(keeper.thread | layout.FutexWaiters)
+	t.tellOfJoin()
 	if err := t.region.Err(); err != nil {
 		t.guard.Release()
 		return err
@@ -179,10 +183,20 @@ func (t *Table) newGeneration() {
 	w.Store(t.id.Generation)
 }
 
+// tellOfJoin has the others watch this member, before it can be waited for.
+func (t *Table) tellOfJoin() {
+	// SYNC POINT joins: pairs with the load in lookForJoins.
+	joins := t.joins()
+	joins.Add(1)
+	wait.Wake(joins, wait.All)
+}
+
+func (t *Table) joins() *word.Uint32 { return t.region.Uint32(t.area + layout.AreaJoinsAt) }
+
 func lockOf(member int) int64 { return layout.LockBase + int64(member) }
 
 func (t *Table) offset(member, field int) int {
-	return t.at + member*layout.MemberBytes + field
+	return t.area + layout.AreaMembersAt + member*layout.MemberBytes + field
 }
 
 // word returns a field of this process's own entry.
@@ -280,12 +294,12 @@ func (t *Table) Members() iter.Seq2[ID, Identity] {
 	}
 }
 
-// Watch has Deaths rung when the member is gone: soon after it has died, if the
-// kernel marks its life word; at the process's next recheck (see package wait) in any
-// case. All members are watched that have joined before the first call, or before the
-// last recheck; one that has joined since then, and is not watched by name, is noticed
-// at the next. Read Deaths.Rung before Watch, and look at what is waited for between Watch
-// and the wait.
+// Watch has Deaths rung when the member is gone, and from then on when any other is:
+// whoever sleeps until this one has done something may find, when he wakes, that
+// another has come before him; and when that happens while he sleeps, and the other
+// dies, he has to hear of it. It is rung soon after the death, if the kernel marks
+// the life word; at the process's next recheck (see package wait) in any case. Read
+// Deaths.Rung before Watch, and look at what is waited for between Watch and the wait.
 func (t *Table) Watch(id ID) {
 	if id.Index < 0 || id.Index >= layout.AreaMembersCount || id.Generation == 0 {
 		t.Deaths.Ring() // gone for ever
@@ -304,10 +318,13 @@ func (t *Table) look(id ID) {
 			return
 		}
 		seen := life.Load()
-		if t.Marked(id) {
-			if marked.IsZero() {
-				marked = time.Now()
-			}
+		switch {
+		case !t.Marked(id):
+			marked = time.Time{} // it had not stored its life word yet
+		case marked.IsZero():
+			marked = time.Now()
+			fallthrough
+		default:
 			// The kernel woke one watcher, of one process. He wakes the others.
 			wait.Wake(life, wait.All)
 		}
@@ -337,7 +354,9 @@ func (t *Table) unwatch(id ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.watchers--
+	t.ended[id.Index] = id.Generation
 	t.watched[id.Index].CompareAndSwap(id.Generation, 0)
+	t.watchPlace(id.Index) // another may be there already
 }
 
 // tick looks at those who are watched, at each recheck of the process and as long as
@@ -360,7 +379,7 @@ func (t *Table) stillTicks() bool {
 	defer t.mu.Unlock()
 	t.ticking = t.watchers > 0 && !t.left.Load()
 	if t.ticking {
-		t.watchOthers()
+		t.watchAll()
 	}
 	return t.ticking
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane/internal/life"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/internal/region"
+	"github.com/memlane/memlane/internal/wait"
 )
 
 func TestJoinAndLeave(t *testing.T) {
@@ -114,7 +115,7 @@ func TestManyWords(t *testing.T) {
 		r := mapTable(t, path)
 		marked := 0
 		for i := range layout.AreaMembersCount {
-			if r.Uint32(i*layout.MemberBytes+layout.MemberLifeAt).Load()&layout.FutexOwnerDied != 0 {
+			if r.Uint32(layout.AreaMembersAt+i*layout.MemberBytes+layout.MemberLifeAt).Load()&layout.FutexOwnerDied != 0 {
 				marked++
 			}
 		}
@@ -150,9 +151,15 @@ func TestHostileTable(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
+	anywhere := func() int {
+		return layout.AreaMembersAt + random.IntN(layout.AreaMembersCount*layout.MemberBytes/4)*4
+	}
 	begun := time.Now()
 	for range 20_000 {
-		at := random.IntN(tableBytes/4) * 4
+		at := anywhere()
+		if random.IntN(32) == 0 {
+			at = layout.AreaJoinsAt
+		}
 		v := random.Uint32()
 		switch random.IntN(4) {
 		case 0:
@@ -160,10 +167,10 @@ func TestHostileTable(t *testing.T) {
 		case 1:
 			v %= 300
 		case 2:
-			v = words.Uint32(random.IntN(tableBytes/4) * 4).Load()
+			v = words.Uint32(anywhere()).Load()
 		}
 		words.Uint32(at).Store(v)
-		some := life.ID{Index: random.IntN(300) - 20, Generation: words.Uint32(random.IntN(tableBytes/4) * 4).Load()}
+		some := life.ID{Index: random.IntN(300) - 20, Generation: words.Uint32(anywhere()).Load()}
 		m.Gone(some)
 		m.Marked(some)
 		identity, _ := m.Identity(random.IntN(layout.AreaMembersCount))
@@ -179,10 +186,10 @@ func TestHostileTable(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 	// Where the bytes that are looked at are as they were, so are the answers.
-	words.Uint32(id.Index*layout.MemberBytes + layout.MemberGenerationAt).Store(id.Generation)
-	words.Uint32(id.Index*layout.MemberBytes + layout.MemberPIDAt).Store(uint32(p.PID()))
-	words.Uint32(id.Index*layout.MemberBytes + layout.MemberPIDNamespaceAt).Store(0)
-	words.Uint32(id.Index*layout.MemberBytes + layout.MemberLifeAt).Store(layout.FutexWaiters | layout.FutexOwnerDied)
+	words.Uint32(layout.AreaMembersAt + id.Index*layout.MemberBytes + layout.MemberGenerationAt).Store(id.Generation)
+	words.Uint32(layout.AreaMembersAt + id.Index*layout.MemberBytes + layout.MemberPIDAt).Store(uint32(p.PID()))
+	words.Uint32(layout.AreaMembersAt + id.Index*layout.MemberBytes + layout.MemberPIDNamespaceAt).Store(0)
+	words.Uint32(layout.AreaMembersAt + id.Index*layout.MemberBytes + layout.MemberLifeAt).Store(layout.FutexWaiters | layout.FutexOwnerDied)
 	if !m.Marked(id) || m.Gone(id) {
 		t.Error("a living process is gone because of what the table says")
 	}
@@ -321,7 +328,7 @@ func TestReaderLocksDoNotKeepTheDeadAlive(t *testing.T) {
 	m := join(t, path)
 	p, id := startMember(t, nil, path)
 	words := mapTable(t, path)
-	words.Uint32(id.Index*layout.MemberBytes + layout.MemberPIDNamespaceAt).Store(0) // so that the lock alone decides
+	words.Uint32(layout.AreaMembersAt + id.Index*layout.MemberBytes + layout.MemberPIDNamespaceAt).Store(0) // so that the lock alone decides
 	p.Kill()
 	eventually(t, "gone", func() bool { return m.Gone(id) })
 	// The places of those who live are locked for writing, which no reader's lock
@@ -339,6 +346,57 @@ func TestReaderLocksDoNotKeepTheDeadAlive(t *testing.T) {
 	defer f.Close()
 	if locked, err := life.Locked(f, id.Index); err != nil || locked {
 		t.Errorf("a lock for reading makes the dead look alive: %v, %v", locked, err)
+	}
+}
+
+// Who watches one member hears of the death of another that has joined since, without
+// a recheck's help.
+func TestWatchWhoJoinsLater(t *testing.T) {
+	path := newFile(t)
+	stays, id := startMember(t, nil, path)
+	m := join(t, path)
+	m.NoTicks()
+	m.Watch(id)
+	late := wait.Late.Load()
+	for range 20 {
+		rung := m.Deaths.Rung()
+		p, joined := startMember(t, nil, path)
+		p.Kill()
+		eventually(t, "the bell", func() bool { return m.Deaths.Rung() != rung })
+		if m.Gone(id) || !m.Gone(joined) {
+			t.Fatalf("gone: who stays %v, who was killed %v", m.Gone(id), m.Gone(joined))
+		}
+	}
+	if n := wait.Late.Load() - late; n != 0 {
+		t.Errorf("%d wakes were the backstop's", n)
+	}
+	stays.Kill()
+}
+
+// A member that leaves, and whose place another takes at once with the same life word,
+// is gone for who watches it, whatever its watcher has seen.
+func TestPlaceTakenAgain(t *testing.T) {
+	r := region.Heap(tableBytes)
+	joinHeap := func() *life.Table {
+		m, err := life.Join(r, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	m, leaves, stays := joinHeap(), joinHeap(), joinHeap()
+	m.NoTicks()
+	m.Overlook(leaves.ID())
+	m.Watch(stays.ID())
+	rung := m.Deaths.Rung()
+	leaves.Leave()
+	again := joinHeap()
+	if again.ID().Index != leaves.ID().Index {
+		t.Fatalf("%v has the place; want the place of %v", again.ID(), leaves.ID())
+	}
+	eventually(t, "the bell", func() bool { return m.Deaths.Rung() != rung })
+	for _, member := range []*life.Table{again, stays, m} {
+		member.Leave()
 	}
 }
 

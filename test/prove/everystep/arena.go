@@ -102,7 +102,7 @@ func newArena(rnd *rand.Rand) (_ *arena, err error) {
 	if err = a.joinAt(tablesPlace); err != nil {
 		return nil, err
 	}
-	if a.table, err = life.Join(a.region, areaAt+layout.AreaMembersAt, file); err != nil {
+	if a.table, err = life.Join(a.region, areaAt, file); err != nil {
 		return nil, err
 	}
 	joined := map[int]bool{}
