@@ -3,7 +3,9 @@
 package sys
 
 import (
+	"io"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,11 +16,26 @@ func Gettid() int {
 	return int(tid)
 }
 
-// Interrupt has a thread of this process begin the system call anew in which it
-// sleeps: by SIGURG, which the Go runtime sends its threads for its own reasons,
-// and whose handler it installs with SA_RESTART. A program that is notified of
-// SIGURG sees one more.
-func Interrupt(thread int) { unix.Tgkill(os.Getpid(), thread, unix.SIGURG) }
+// OpenThreads opens the directory of this process's threads, for [InterruptThreads].
+func OpenThreads() (*os.File, error) { return os.Open("/proc/self/task") }
+
+// InterruptThreads has all threads of this process begin the system call anew in
+// which they sleep: by SIGURG, which the Go runtime sends them for its own reasons,
+// and whose handler it installs with SA_RESTART. A program that is notified of SIGURG
+// sees some more. Calls that the kernel does not begin anew, signal(7), fail with
+// EINTR, as with any signal. The directory is used by one caller at a time.
+func InterruptThreads(directory *os.File) error {
+	if _, err := directory.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	names, err := directory.Readdirnames(-1)
+	for _, name := range names {
+		if thread, err := strconv.Atoi(name); err == nil {
+			unix.Tgkill(os.Getpid(), thread, unix.SIGURG) // it may have ended meanwhile
+		}
+	}
+	return err
+}
 
 // PidfdOpen is pidfd_open(2): ESRCH if there is no such process.
 func PidfdOpen(pid int) (int, error) { return unix.PidfdOpen(pid, 0) }

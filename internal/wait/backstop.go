@@ -55,6 +55,7 @@ func (b *stop) start() {
 }
 
 func (b *stop) run() {
+	prepareInterrupt()
 	var before uint64
 	var took time.Duration
 	for quiet := 0; ; quiet++ {

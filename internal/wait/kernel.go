@@ -4,7 +4,8 @@ package wait
 
 import (
 	"context"
-	"runtime"
+	"os"
+	"sync"
 	"time"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -30,14 +31,33 @@ func rest(d time.Duration) { time.Sleep(d) }
 
 func afterFunc(ctx context.Context, fn func()) func() bool { return context.AfterFunc(ctx, fn) }
 
-// lockThread keeps the goroutine on its thread, whose id it returns, until
-// unlockThread: a goroutine that waits for a lock before it sleeps may go on on
-// another one, and who interrupts the first gets nobody out.
-func lockThread() int {
-	runtime.LockOSThread()
-	return sys.Gettid()
+// interrupt has the kernel look anew at all words that threads of this process sleep
+// on, wherever it has their sleepers. Which thread sleeps on which word nobody notes:
+// to ask the kernel who one is costs a tenth of a hand-off, and this is rarely needed.
+func interrupt() { taskFolder.use(sys.InterruptThreads) }
+
+func prepareInterrupt() { taskFolder.use(func(*os.File) error { return nil }) }
+
+// taskFolder is the directory of the process's threads. It is opened when somebody waits
+// for the first time, because later there may be no descriptor left, and stays open.
+// Where there is no /proc of this PID namespace nobody is interrupted.
+var taskFolder folder
+
+type folder struct {
+	mu   sync.Mutex
+	file *os.File
 }
 
-func unlockThread() { runtime.UnlockOSThread() }
-
-func interrupt(thread int) { sys.Interrupt(thread) }
+// use has fn use the folder, if it can be opened.
+func (d *folder) use(fn func(*os.File) error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == nil {
+		f, err := sys.OpenThreads()
+		if err != nil {
+			return
+		}
+		d.file = f
+	}
+	fn(d.file)
+}

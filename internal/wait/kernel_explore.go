@@ -39,11 +39,9 @@ func afterFunc(ctx context.Context, fn func()) func() bool {
 	}).AfterFunc(fn)
 }
 
-func lockThread() int { return 0 }
+func interrupt() {}
 
-func unlockThread() {}
-
-func interrupt(int) {}
+func prepareInterrupt() {}
 
 // pending are the waits that a bell is still ringing for.
 var pending []ringing

@@ -33,15 +33,14 @@ var (
 type seat struct {
 	index int
 
-	mu     sync.Mutex // guards what follows, and keeps the word mapped
-	turn   uint64     // counts the waits here
-	word   *word.Uint32
-	seen   uint32
-	bell   *Bell
-	rung   uint32
-	thread int               // that sleeps
-	on     []On              // of a waiter on several words, beside called
-	words  []sys.FutexWaiter // room for them, used again
+	mu    sync.Mutex // guards what follows, and keeps the word mapped
+	turn  uint64     // counts the waits here
+	word  *word.Uint32
+	seen  uint32
+	bell  *Bell
+	rung  uint32
+	on    []On              // of a waiter on several words, beside called
+	words []sys.FutexWaiter // room for them, used again
 
 	called word.Uint32 // changed to get a waiter on several words out
 }
@@ -74,11 +73,9 @@ func (s *seat) bit() uint32 { return 1 << (s.index % 32) }
 
 // park sleeps in the seat.
 func (s *seat) park(ctx context.Context, w *word.Uint32, seen uint32, bell *Bell, rung uint32) error {
-	thread := lockThread()
-	defer unlockThread()
 	s.mu.Lock()
 	s.turn++
-	s.word, s.seen, s.bell, s.rung, s.thread = w, seen, bell, rung, thread
+	s.word, s.seen, s.bell, s.rung = w, seen, bell, rung
 	turn := s.turn
 	s.mu.Unlock()
 	// A bell that is rung from here on finds us; if it was before, we see it now.
@@ -123,9 +120,9 @@ func (s *seat) heard(b *Bell) (turn uint64) {
 // wake gets the waiter of a turn out. It may not be asleep yet, or no longer
 // there where it fell asleep, so it is waked until it has left.
 func (s *seat) wake(turn uint64) {
-	for pause := time.Microsecond; !s.tryWake(turn); pause = min(2*pause, time.Millisecond) {
+	for pause := firstPause; !s.tryWake(turn); {
 		word.Here()
-		rest(pause)
+		pause = insist(pause)
 	}
 }
 
@@ -134,7 +131,7 @@ func (s *seat) wake(turn uint64) {
 // where a program ignores the signal that interrupts a sleep, one whose memory was
 // replaced beneath it cannot be got out.
 func wakeSeats(turns *[seatsMax]uint64) {
-	pause := time.Microsecond
+	pause := firstPause
 	for range wakesMost {
 		left := false
 		for i, turn := range turns {
@@ -148,9 +145,27 @@ func wakeSeats(turns *[seatsMax]uint64) {
 			return
 		}
 		word.Here()
-		rest(pause)
-		pause = min(2*pause, time.Millisecond)
+		pause = insist(pause)
 	}
+}
+
+// Pauses between wakes of who has to leave: who has been waked needs some microseconds
+// to do so, and who is about to sleep to fall asleep. One that no wake has reached by
+// interruptFrom has been moved to another word by somebody, or its memory has been
+// replaced: from then on everybody's call is begun anew between two wakes.
+const (
+	firstPause    = time.Microsecond
+	interruptFrom = 64 * time.Microsecond
+	lastPause     = time.Millisecond
+)
+
+// insist makes a pause between two wakes, and returns how long the next is.
+func insist(pause time.Duration) (next time.Duration) {
+	if pause >= interruptFrom {
+		interrupt()
+	}
+	rest(pause)
+	return min(2*pause, lastPause)
 }
 
 // wakesMost is how often who has to leave is waked: for a second and more.
@@ -167,12 +182,7 @@ func (s *seat) tryWake(turn uint64) (left bool) {
 		s.call()
 		return true
 	}
-	if futexWakeBit(s.word, s.bit()) == 0 {
-		// It is about to sleep, or somebody has moved it to another word. A
-		// signal, which Go programs get all the time, makes the kernel begin the
-		// call anew.
-		interrupt(s.thread)
-	}
+	futexWakeBit(s.word, s.bit())
 	return false
 }
 
