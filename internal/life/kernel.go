@@ -8,6 +8,7 @@ import (
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/internal/word"
 )
 
 // What the kernel tells about members; with the build tag explore the explorer
@@ -43,6 +44,16 @@ func (t *Table) watch(id ID) {
 		wait.AlsoAtRecheck(t.tick)
 	}
 }
+
+// tellOfJoin has the others watch this member, before it can be waited for.
+func (t *Table) tellOfJoin() {
+	// SYNC POINT joins: pairs with the load in lookForJoins.
+	joins := t.joins()
+	joins.Add(1)
+	wait.Wake(joins, wait.All)
+}
+
+func (t *Table) joins() *word.Uint32 { return t.region.Uint32(t.area + layout.AreaJoinsAt) }
 
 // lookForJoins has those watched that join.
 func (t *Table) lookForJoins() {

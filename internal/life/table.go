@@ -183,16 +183,6 @@ func (t *Table) newGeneration() {
 	w.Store(t.id.Generation)
 }
 
-// tellOfJoin has the others watch this member, before it can be waited for.
-func (t *Table) tellOfJoin() {
-	// SYNC POINT joins: pairs with the load in lookForJoins.
-	joins := t.joins()
-	joins.Add(1)
-	wait.Wake(joins, wait.All)
-}
-
-func (t *Table) joins() *word.Uint32 { return t.region.Uint32(t.area + layout.AreaJoinsAt) }
-
 func lockOf(member int) int64 { return layout.LockBase + int64(member) }
 
 func (t *Table) offset(member, field int) int {
