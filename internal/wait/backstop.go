@@ -1,6 +1,7 @@
 package wait
 
 import (
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,11 +32,11 @@ const (
 	restTimes  = 4
 
 	// A process with thousands of waiters has thousands of words to look at, and the
-	// caches have forgotten all of them. At rest it waits so many times as long as
-	// that takes before it does it again, if not longer than restMost: with 10,000
-	// waiters a tenth of the processor time that waking up for it takes is the look.
-	restPerLook = 200_000
-	restMost    = 16 * Recheck
+	// caches have forgotten all of them. At rest it looks less often, the more there
+	// are, if not less than once in restMost: with 10,000 waiters a look takes about
+	// 80 µs, a tenth of the processor time that waking up for it does.
+	restPerWaiter = 1600 * time.Microsecond
+	restMost      = 16 * Recheck
 )
 
 // AlsoAtRecheck has look called whenever this process looks after its waiters, until
@@ -57,38 +58,37 @@ func (b *stop) start() {
 func (b *stop) run() {
 	prepareInterrupt()
 	var before uint64
-	var took time.Duration
+	var waiting int
 	for quiet := 0; ; quiet++ {
 		if quiet < quietAfter {
 			time.Sleep(Recheck - grace)
 		} else {
-			time.Sleep(min(max(restTimes*Recheck, restPerLook*took), restMost) - grace)
+			time.Sleep(min(max(restTimes*Recheck, restPerWaiter*time.Duration(waiting)), restMost) - grace)
 		}
-		waiting, parked := b.needed()
+		needed, n, parked := b.needed()
+		waiting = n
 		if parked != before {
 			before, quiet = parked, 0
 		}
-		if !waiting {
+		if !needed {
 			b.running.Store(false)
 			// Somebody may have found it running just before.
-			if waiting, _ := b.needed(); !waiting || !b.running.CompareAndSwap(false, true) {
+			if needed, _, _ := b.needed(); !needed || !b.running.CompareAndSwap(false, true) {
 				return
 			}
 		}
-		begun := time.Now()
 		b.check()
 		b.lookAlso()
-		took = time.Since(begun)
 	}
 }
 
-// needed says whether there is anything to look at, and how often somebody has
-// parked so far.
-func (b *stop) needed() (needed bool, parked uint64) {
-	waiting, parked := waiters()
+// needed says whether there is anything to look at, how many wait, and how often
+// somebody has parked so far.
+func (b *stop) needed() (needed bool, waiting int, parked uint64) {
+	waiting, parked = waiters()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return waiting || len(b.also) > 0, parked
+	return waiting > 0 || len(b.also) > 0, waiting, parked
 }
 
 // lookAlso has the others look, and forgets those who need not again.
@@ -103,15 +103,15 @@ func (b *stop) lookAlso() {
 	b.mu.Unlock()
 }
 
-// waiters says whether anybody waits, and how often somebody has parked so far.
-func waiters() (waiting bool, parked uint64) {
+// waiters says how many wait, and how often somebody has parked so far.
+func waiters() (waiting int, parked uint64) {
 	waiting, parked = shared.state()
 	for i := range seats {
 		seats[i].mu.Lock()
 		parked += seats[i].turn
 		seats[i].mu.Unlock()
 	}
-	return waiting || taken.Load() != 0, parked
+	return waiting + bits.OnesCount64(taken.Load()), parked
 }
 
 // check wakes those whose words have changed and who are asleep nevertheless.

@@ -154,11 +154,14 @@ func (p *pool) releaseIf(condition func(*waiter) bool) {
 	}
 }
 
-// state says whether anybody waits, and how often somebody has parked here.
-func (p *pool) state() (waiting bool, parked uint64) {
+// state says how many wait, and how often somebody has parked here.
+func (p *pool) state() (waiting int, parked uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.threads) > 0, p.parked
+	for _, t := range p.threads {
+		waiting += len(t.waiters)
+	}
+	return waiting, p.parked
 }
 
 // poke has the thread look at its waiters again. The caller holds pool.mu.
