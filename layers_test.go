@@ -67,6 +67,7 @@ var policy = []row{
 	{dir: "test/prove/models", layer: 9, testing: true},
 	{dir: "test/mutants", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
+	{dir: "bench/internal/machine", layer: 8},
 	{dir: "bench/sync", layer: 9},
 	{dir: "bench/peers", layer: 9},
 	{dir: ".", layer: 6},

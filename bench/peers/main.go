@@ -29,6 +29,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 // A pace is how long a run takes for each of its parts.
@@ -100,11 +102,11 @@ func (b *bench) run(folder string) (err error) {
 	if _, err := os.Stat(filepath.Join(b.folder, "testdata", "measure.h")); err != nil {
 		return fmt.Errorf("%w: run it in the folder of the repository, or give -folder", err)
 	}
-	m := thisMachine()
-	if len(m.allowed) < 2 {
+	m := machine.This()
+	if len(m.Allowed) < 2 {
 		return errors.New("two processors are needed, of which /proc/self/status says that this program may use them")
 	}
-	b.processors = [2]int{m.allowed[0], m.allowed[1]}
+	b.processors = [2]int{m.Allowed[0], m.Allowed[1]}
 	b.report.machine(m)
 	if err := b.build(b.needed(products())); err != nil {
 		return err
@@ -116,6 +118,6 @@ func (b *bench) run(folder string) (err error) {
 			return fmt.Errorf("measure %s: %w", m.title(), err)
 		}
 	}
-	b.report.note("load average at the end: " + load())
+	b.report.note("load average at the end: " + machine.Load())
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 // printed is what a worker prints.
@@ -208,7 +210,7 @@ func run(t *testing.T, only string) (lines []map[string]any) {
 // large messages: beside other tests each of them takes some turns of the scheduler.
 // iceoryx2 and Aeron are for who has built them, by make bench-peers.
 func TestRun(t *testing.T) {
-	if m := thisMachine(); len(m.allowed) < 2 {
+	if m := machine.This(); len(m.Allowed) < 2 {
 		t.Skip("needs two processors")
 	}
 	asked := map[measurement][]string{{latency, 64 << 10}: {"memlane", "zeromq", "boost"}}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 // A figure is what was found of one contender. What does not apply is 0, and left out.
@@ -51,12 +53,12 @@ func (r *report) line(v any) {
 	fmt.Fprintf(r.out, "%s\n", text)
 }
 
-func (r *report) machine(m machine) {
+func (r *report) machine(m machine.Machine) {
 	if r.json {
-		r.line(map[string]machine{"machine": m})
+		r.line(map[string]machine.Machine{"machine": m})
 		return
 	}
-	fmt.Fprintf(r.out, "- %s\n", m)
+	fmt.Fprintf(r.out, "- %s, load average %s\n", m, m.Load)
 }
 
 func (r *report) product(p *product) {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 // A disturbance is what else the processors did during a run, as shares of their
@@ -25,7 +27,7 @@ type ticks struct{ all, busy, stolen float64 }
 
 // ticksNow reads them; all is 0 where the kernel does not tell.
 func ticksNow() (t ticks) {
-	line, _, _ := strings.Cut(contents("/proc/stat"), "\n")
+	line, _, _ := strings.Cut(machine.Contents("/proc/stat"), "\n")
 	// cpu user nice system idle iowait irq softirq steal
 	for i, field := range strings.Fields(line) {
 		n, _ := strconv.ParseFloat(field, 64)

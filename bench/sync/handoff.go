@@ -49,7 +49,7 @@ func (b *bench) handoff() error {
 		found map[string]*latencies
 	}
 	var places []place
-	all, missing := b.machine.placements()
+	all, missing := placements(b.machine)
 	for _, p := range all {
 		list := b.chosen("handoff", p.name, contendersAt(p), bareFutex, bareSpin)
 		found := map[string]*latencies{}

@@ -26,6 +26,8 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 // A pace is how long a run takes for each of its parts.
@@ -54,7 +56,7 @@ type bench struct {
 	peer   string // the C side; "" if there is none
 	folder string // where the shared files lie
 
-	machine machine
+	machine machine.Machine
 	report  *report
 	files   int // so far
 }
@@ -107,7 +109,7 @@ func (b *bench) run() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.folder)) }()
-	b.machine = thisMachine()
+	b.machine = machine.This()
 	b.report.machine(b.machine)
 	before := ticksNow()
 	b.peer, err = compilePeer(b.ctx, filepath.Join(b.folder, "peer"))

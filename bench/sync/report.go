@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 // A result is what was found of one contender. What does not apply is 0 and left
@@ -81,14 +83,14 @@ func (p *report) line(v any) {
 	fmt.Fprintf(p.out, "%s\n", text)
 }
 
-func (p *report) machine(m machine) {
+func (p *report) machine(m machine.Machine) {
 	if p.json {
 		p.line(struct {
-			Machine machine `json:"machine"`
+			Machine machine.Machine `json:"machine"`
 		}{m})
 		return
 	}
-	fmt.Fprintln(p.out, m)
+	fmt.Fprintf(p.out, "%s, load %s\n", m, m.Load)
 }
 
 func (p *report) disturbance(d disturbance) {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/memlane/memlane/bench/internal/machine"
 )
 
 const threadsLimit = 200
@@ -143,7 +145,7 @@ func usageOf(pid int) usage {
 	u := usage{}
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	for _, file := range files {
-		ran, _, _ := strings.Cut(contents(file), " ")
+		ran, _, _ := strings.Cut(machine.Contents(file), " ")
 		if ns, err := strconv.ParseInt(ran, 10, 64); err == nil {
 			u[file] = time.Duration(ns)
 		}

@@ -184,9 +184,4 @@ func TestQuantiles(t *testing.T) {
 	if (s != spread{2, 1, 3}) {
 		t.Errorf("%+v", s)
 	}
-	for list, want := range map[string][]int{"0-2,5": {0, 1, 2, 5}, "3": {3}, "": nil, "x": nil} {
-		if got := numbers(list); !slices.Equal(got, want) {
-			t.Errorf("%q: %v", list, got)
-		}
-	}
 }
