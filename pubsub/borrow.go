@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/memlane/memlane/internal/ring"
 )
 
 // Borrowed is a message that is read in place: the publisher does not reuse the
@@ -44,12 +46,15 @@ func (b *Borrowed) Release() {
 // [ErrTooLargeToBorrow], and the next Receive returns a copy of it. After both errors
 // the message is still the next one.
 func (s *Subscriber) Borrow(ctx context.Context) (b Borrowed, err error) {
-	for {
+	for looks := 1; ; looks++ {
 		if err := cause(ctx); err != nil {
 			return b, s.explain(err)
 		}
 		if err = s.tryBorrow(&b); err != ErrEmpty {
 			return b, err
+		}
+		if looks%ring.LooksOfStream != 0 {
+			continue
 		}
 		if err := s.wait(ctx); err != nil {
 			return b, s.explain(err)
@@ -118,7 +123,7 @@ func (s *spares) get() (ticket, []byte) {
 	defer s.mu.Unlock()
 	k := s.tickets.take()
 	if k.index == len(s.buffers) {
-		s.buffers = append(s.buffers, make([]byte, 0, 64))
+		s.buffers = append(s.buffers, make([]byte, 0, 128))
 	}
 	return k, s.buffers[k.index]
 }

@@ -58,6 +58,9 @@ func aLink(at uint32) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, at), make([]byte, 12)...)
 }
 
+// scribbledSlots is how many slots the scribbling publisher's ring has, of 64 bytes.
+const scribbledSlots = 64
+
 // scribble stores random words at random places, until the process is killed. Some
 // are near what was there. What is before from, which is looked at once, stays.
 func scribble(r *region.Region, from int, seed uint64) {
@@ -83,9 +86,13 @@ func scribble(r *region.Region, from int, seed uint64) {
 		case 4:
 			w.Store(w.Load() ^ 1<<rnd.IntN(64))
 		case 6, 7:
-			// A stamp that somebody may be waiting for.
-			if at = layout.TopicBytes + rnd.IntN(8)*64; r.Has(at, 8, 8) {
-				r.Uint64(at).Store(uint64(at-layout.TopicBytes)/64 + 1)
+			// A stamp that somebody may be waiting for, of what was there or a message.
+			position := rnd.IntN(8)
+			if at = layout.TopicBytes + (scribbledSlots-1-position)*64; r.Has(at, 8, 8) {
+				if rnd.IntN(2) == 0 {
+					r.Uint64(at + layout.SlotMetaAt).Store(uint64(rnd.IntN(64))) // a small message
+				}
+				r.Uint64(at).Store(uint64(position + 1))
 			}
 		case 8:
 			// A tail that is not far.
@@ -137,13 +144,13 @@ func scribblingPublisher(args []string) error {
 	go endWithTest()
 	fmt.Println("scribbling")
 	for ; ; seed++ {
-		m, err := memory.Create("scribbled", layout.TopicBytes+64*64+4096)
+		m, err := memory.Create("scribbled", layout.TopicBytes+scribbledSlots*64+4096)
 		if err != nil {
 			return err
 		}
 		r := m.Region()
 		r.Uint64(layout.TopicMagicAt).Store(layout.TopicMagic)
-		r.Uint32(layout.TopicSlotCountAt).Store(64)
+		r.Uint32(layout.TopicSlotCountAt).Store(scribbledSlots)
 		r.Uint32(layout.TopicSlotBytesAt).Store(64)
 		r.Uint32(layout.TopicPolicyAt).Store(layout.PolicyDropOldest)
 		r.Uint64(layout.TopicArenaBytesAt).Store(4096)

@@ -21,12 +21,12 @@ type PublisherConfig struct {
 	Policy Policy
 
 	// Slots is how many messages the ring has, or batches; 1024. SlotBytes is the size
-	// of each slot; 64. Messages of up to SlotBytes - 16 bytes are in their slot,
+	// of each slot; 128. Messages of up to SlotBytes - 16 bytes are in their slot,
 	// and travel with it; larger ones are in the arena. Both are rounded up to powers
 	// of two.
 	Slots, SlotBytes int
 
-	// ArenaBytes is how large the arena is at first; 128 KiB. It is rounded up to a
+	// ArenaBytes is how large the arena is at first; 64 KiB. It is rounded up to a
 	// power of two. ArenaLimit is what it grows to if that is needed; 256 MiB. A
 	// message, or a batch, can have half of a limit that is a power of two; and each
 	// subscriber can borrow an eighth of it at once, so that larger messages are only
@@ -48,8 +48,8 @@ func (c *PublisherConfig) ring() ring.Config {
 	}
 	r := ring.Config{
 		Slots:      or(c.Slots, 1024, ring.SlotsLeast),
-		SlotBytes:  or(c.SlotBytes, 64, ring.SlotBytesLeast),
-		ArenaBytes: or(c.ArenaBytes, 128<<10, ring.ArenaLeast),
+		SlotBytes:  or(c.SlotBytes, 128, ring.SlotBytesLeast),
+		ArenaBytes: or(c.ArenaBytes, 64<<10, ring.ArenaLeast),
 		ArenaLimit: c.ArenaLimit,
 		Policy:     ring.Policy(c.Policy),
 	}

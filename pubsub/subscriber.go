@@ -185,7 +185,7 @@ func (s *Subscriber) Receive(ctx context.Context) (m Message, err error) {
 // It returns a message in its parts, which stay in registers: a Message is too large
 // for that, and to copy one just after its parts were stored takes as long as all else.
 func (s *Subscriber) next(ctx context.Context) (data []byte, publisher, sequence uint64, goesOn bool, err error) {
-	for {
+	for looks := 1; ; looks++ {
 		if err := cause(ctx); err != nil {
 			return nil, 0, 0, false, s.explain(err)
 		}
@@ -195,6 +195,9 @@ func (s *Subscriber) next(ctx context.Context) (data []byte, publisher, sequence
 			return data, publisher, sequence, true, nil
 		case err != ErrEmpty:
 			return nil, 0, 0, !errors.Is(err, ErrClosed), err
+		}
+		if looks%ring.LooksOfStream != 0 {
+			continue
 		}
 		if err := s.wait(ctx); err != nil {
 			return nil, 0, 0, false, s.explain(err)

@@ -228,9 +228,11 @@ const (
 )
 
 // Slot: the place of one message in a ring, of SlotBytes; all of it behind the
-// first 16 bytes is payload, if that fits. Position p is in slot p modulo
-// SlotCount. What is not the stamp may change while it is read: the stamp says
-// afterwards whether it did.
+// first 16 bytes is payload, if that fits. Position p is in slot SlotCount - 1
+// - p modulo SlotCount: from the last slot to the first, so that a processor
+// which fetches the line behind one that it reads, as they do, fetches an old
+// message, and not one that is being written. What is not the stamp may change
+// while it is read: the stamp says afterwards whether it did.
 const (
 	SlotBytes = 64 // its size
 	SlotAlign = 64 // of its offset

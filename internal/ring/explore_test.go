@@ -181,7 +181,7 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte)
 
 // committed is how many messages were published, as seen from outside.
 func (s scene) committed(memory []byte, r *Reader) uint64 {
-	at := layout.TopicBytes + int(r.position)%s.config.Slots*s.config.SlotBytes
+	at := layout.TopicBytes + (s.config.Slots-1-int(r.position)%s.config.Slots)*s.config.SlotBytes
 	if binary.LittleEndian.Uint64(memory[at:]) == r.position+1 { // which is no step
 		return ^uint64(0) // it is not drained
 	}

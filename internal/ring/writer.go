@@ -120,6 +120,9 @@ func (w *Writer) publish(ctx context.Context, b []byte, mayWait bool) error {
 	slot := w.at(w.head)
 	word.CopyIn(slot.payload(len(b)), b)
 	word.StorePlain(slot.meta(), uint64(len(b))|w.surplus<<surplusShift)
+	for at := 64; at < layout.SlotChunkAt+len(b); at += 64 {
+		w.at(w.head + 1 + prefetchAhead).prefetch(at)
+	}
 	return w.commit(slot)
 }
 
@@ -130,7 +133,7 @@ func (w *Writer) commit(slot slot) error {
 	// that the slot and its block were filled with. SYNC POINT sleeps: it is stored
 	// before the readers' words are looked at; see Reader.Park.
 	slot.stamp().Store(w.head)
-	w.at(w.head + prefetchAhead).prefetch()
+	w.at(w.head + prefetchAhead).prefetch(0)
 	readers := w.readers.Load()
 	for _, sleeps := range readers.sleeps {
 		if sleeps.Load() == w.head {
