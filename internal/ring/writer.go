@@ -120,6 +120,8 @@ func (w *Writer) publish(ctx context.Context, b []byte, mayWait bool) error {
 	slot := w.at(w.head)
 	word.CopyIn(slot.payload(len(b)), b)
 	word.StorePlain(slot.meta(), uint64(len(b))|w.surplus<<surplusShift)
+	// The further lines of a slot that is about to be written; commit does so with the
+	// first.
 	for at := 64; at < layout.SlotChunkAt+len(b); at += 64 {
 		w.at(w.head + 1 + prefetchAhead).prefetch(at)
 	}
