@@ -285,8 +285,24 @@ func TestLocked(t *testing.T) {
 	const each = 2000
 	for g := range uint64(4) {
 		go func() {
-			for i := range uint64(each) {
-				if err := l.Publish(background, message(g*each+i, 20)); err != nil {
+			for i := uint64(0); i < each; i += 2 {
+				one, other := message(g*each+i, 20), message(g*each+i+1, 20)
+				var err error
+				switch g {
+				case 0:
+					err = errors.Join(l.Publish(background, one), l.Publish(background, other))
+				case 1:
+					err = l.PublishBatch(background, [][]byte{one, other})
+				case 2:
+					for err = l.TryPublish(one); errors.Is(err, pubsub.ErrFull); err = l.TryPublish(one) {
+					}
+					err = errors.Join(err, l.Publish(background, other))
+				default:
+					both := [][]byte{one, other}
+					for err = l.TryPublishBatch(both); errors.Is(err, pubsub.ErrFull); err = l.TryPublishBatch(both) {
+					}
+				}
+				if err != nil {
 					t.Error(err)
 				}
 			}

@@ -38,5 +38,12 @@ func (l *LockedPublisher) PublishBatch(ctx context.Context, messages [][]byte) e
 	return l.p.PublishBatch(ctx, messages)
 }
 
+// TryPublishBatch is [Publisher.TryPublishBatch].
+func (l *LockedPublisher) TryPublishBatch(messages [][]byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.p.TryPublishBatch(messages)
+}
+
 // Close closes the publisher.
 func (l *LockedPublisher) Close() error { return l.p.Close() }

@@ -190,5 +190,12 @@ func (l *LockedPublisherOf[T]) PublishBatch(ctx context.Context, values []T) err
 	return l.p.PublishBatch(ctx, values)
 }
 
+// TryPublishBatch is [PublisherOf.TryPublishBatch].
+func (l *LockedPublisherOf[T]) TryPublishBatch(values []T) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.p.TryPublishBatch(values)
+}
+
 // Close closes the publisher.
 func (l *LockedPublisherOf[T]) Close() error { return l.p.Close() }

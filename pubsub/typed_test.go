@@ -174,12 +174,12 @@ func testTypedAllocations[T any](t *testing.T) {
 		*l.Value() = v
 		for _, err := range []error{l.Publish(background), p.Publish(background, &v), p.TryPublish(&v),
 			p.PublishBatch(background, batch), p.TryPublishBatch(batch),
-			locked.Publish(background, &v), locked.TryPublish(&v), locked.PublishBatch(background, batch)} {
+			locked.Publish(background, &v), locked.TryPublish(&v), locked.PublishBatch(background, batch), locked.TryPublishBatch(batch)} {
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		for range 4 {
+		for range 5 {
 			if _, err := s.Receive(background); err != nil {
 				t.Fatal(err)
 			}
