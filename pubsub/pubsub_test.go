@@ -80,15 +80,23 @@ func size(i uint64) int {
 	return 60
 }
 
-// subscribe is a process: args are the folder, the way to receive, and whether it
-// may lag. It says "ready", then what it got.
+// subscribe is a process: args are the folder, the way to receive, whether it may
+// lag, and whether it peeks, and has a port that the test can fill. It says "ready",
+// then what it got.
 func subscribe(args []string) error {
 	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	s, err := pubsub.Subscribe(d, "numbers", nil)
+	var c pubsub.SubscriberConfig
+	if len(args) > 3 {
+		c.Peek = true
+		if err := addFilled(d); err != nil {
+			return err
+		}
+	}
+	s, err := pubsub.Subscribe(d, "numbers", &c)
 	if err != nil {
 		return err
 	}
