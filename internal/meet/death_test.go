@@ -3,6 +3,7 @@ package meet_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -161,6 +162,35 @@ func TestKilledAtEverySystemCall(t *testing.T) {
 	}
 }
 
+// Whatever has the name of a participant can be connected to, at every moment of its
+// life: who is refused takes it for dead, and removes its name for good.
+func TestNameNeverRefuses(t *testing.T) {
+	dir := domain(t)
+	node(t, dir, nil).Close() // makes the folder
+	p := proctest.Start(t, nil, "live", dir)
+	p.Line()
+	looks, there := 0, 0
+	p.LookAtStops(func() { p.Send("go"); p.CloseInput() }, func() {
+		looks++
+		for _, path := range files(t, dir) {
+			name := filepath.Base(path)
+			if filepath.Base(filepath.Dir(path)) != "sockets" || name[0] == '.' {
+				continue
+			}
+			there++
+			conn, err := net.DialUnix("unixpacket", nil, socketIn(t, dir, name))
+			if err != nil {
+				t.Errorf("at stop %d of a participant that lives: %v", looks, err)
+				continue
+			}
+			conn.Close()
+		}
+	})
+	if there < 20 || there == looks {
+		t.Errorf("it had its name at %d of %d stops", there, looks)
+	}
+}
+
 // files lists all files of a domain.
 func files(t *testing.T, dir string) (list []string) {
 	t.Helper()
@@ -227,6 +257,59 @@ func TestStaleAndForeign(t *testing.T) {
 	want(here, there)
 	alive.must("add s subscriber topic/with%percent")
 	alive.want("s found publisher " + alive.id + "/1")
+}
+
+// A socket of another boot refuses, as a dead one's does. It is that of another kernel,
+// on which its participant may be alive, so that nobody who comes upon it removes it: not
+// by opening the domain, by looking for ports, by cleaning up, or by being refused.
+func TestForeignSocketStays(t *testing.T) {
+	dir := domain(t)
+	other, dead := strings.Repeat("e", 32), strings.Repeat("0", 15)+"1"
+	node(t, dir, nil).Close() // makes the folder
+	if err := os.Mkdir(filepath.Join(dir, "ports/1-topic"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	refuses := func(name string) {
+		l, err := net.ListenUnix("unixpacket", socketIn(t, dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+	}
+	// One that is whole, one that is being made, and for comparison those of this boot.
+	var want []string
+	for _, boot := range []string{other, meet.BootID()} {
+		name := boot + "." + dead
+		refuses(name)
+		refuses("." + name)
+		registration := filepath.Join("ports/1-topic", name+".2")
+		if err := os.WriteFile(filepath.Join(dir, registration), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if boot == other {
+			want = append(want, filepath.Join("sockets", "."+name), filepath.Join("sockets", name), registration)
+		}
+	}
+	for range 2 {
+		n := node(t, dir, patient)
+		add(t, n, meet.Publisher, "topic")
+		n.Close()
+		clean(t, dir, false)
+	}
+	var got []string
+	for _, path := range files(t, dir) {
+		name, err := filepath.Rel(dir, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, name)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if got = slices.Compact(got); !slices.Equal(got, want) {
+		t.Errorf("there are\n%q; want\n%q", got, want)
+	}
 }
 
 // A peer that is stopped holds nobody up for longer than 100 ms, is shown as pending,

@@ -28,15 +28,22 @@ type stranger struct {
 	t testing.TB
 }
 
-// address returns a participant's, through a descriptor because the path may be long.
+// address returns a participant's.
 func address(t testing.TB, dir, id string) *net.UnixAddr {
+	t.Helper()
+	return socketIn(t, dir, meet.BootID()+"."+id)
+}
+
+// socketIn returns the address of a name, through a descriptor because the path may be
+// long.
+func socketIn(t testing.TB, dir, name string) *net.UnixAddr {
 	t.Helper()
 	folder, err := os.Open(filepath.Join(dir, "sockets"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { folder.Close() })
-	return &net.UnixAddr{Net: "unixpacket", Name: fmt.Sprintf("/proc/self/fd/%d/%s.%s", folder.Fd(), meet.BootID(), id)}
+	return &net.UnixAddr{Net: "unixpacket", Name: fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), name)}
 }
 
 func connect(t testing.TB, dir, id string) *stranger {

@@ -11,6 +11,19 @@ import (
 // to its end before.
 func (p *Process) KillAtStop(n int, begin func()) (ended bool) {
 	p.t.Helper()
+	return p.trace(begin, func(stop int) bool { return stop < n })
+}
+
+// LookAtStops traces the helper as KillAtStop does, to its end, and calls look at
+// every stop. The helper's other threads run meanwhile.
+func (p *Process) LookAtStops(begin, look func()) {
+	p.t.Helper()
+	p.trace(begin, func(int) bool { look(); return true })
+}
+
+// trace has the helper go on from one stop to the next as long as goOn says so.
+func (p *Process) trace(begin func(), goOn func(stop int) bool) (ended bool) {
+	p.t.Helper()
 	runtime.LockOSThread() // a tracer is a thread
 	defer runtime.UnlockOSThread()
 	defer p.Reaped()
@@ -25,7 +38,7 @@ func (p *Process) KillAtStop(n int, begin func()) (ended bool) {
 	}
 	wait()
 	begin()
-	for stop, signal := 0, 0; stop < n; {
+	for stop, signal := 0, 0; goOn(stop); {
 		if err := syscall.PtraceSyscall(p.PID(), signal); err != nil {
 			p.t.Fatal(err)
 		}
