@@ -5,6 +5,7 @@
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
+# make prove-topics what topics promise when publishers and subscribers are killed; minutes
 # make prove-step  the same, after every machine instruction of every operation; half an hour
 # make models      every state of the locks' models, with Spin; minutes
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
@@ -19,7 +20,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-step models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-topics prove-step models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -42,6 +43,7 @@ test:
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
+		-not-run 'make prove-topics: kills of publishers and subscribers by the ten thousand, in minutes; 100 of them are here' \
 		-not-run 'make prove-step: a kill after every instruction of every operation; of three it is here' \
 		-not-run 'make models: all states of the models in spec/models, in minutes; needs Spin' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
@@ -70,6 +72,10 @@ prove-msync:
 # ARGS='-kills 100000' for more; results add up in docs/PROOF.md.
 prove-locks:
 	go build -o bin/prove-locks ./test/prove/locks && bin/prove-locks $(ARGS)
+
+# ARGS='-kills 100000' for more; results add up in docs/PROOF.md.
+prove-topics:
+	go build -o bin/prove-topics ./test/prove/topics && bin/prove-topics $(ARGS)
 
 # ARGS="-only 'mutex'" for some, '-loops 0' for every round of every loop; results add up in
 # docs/PROOF.md.

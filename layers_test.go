@@ -62,6 +62,7 @@ var policy = []row{
 	{dir: "test/prove", layer: 8, testing: true},
 	{dir: "test/prove/msync", layer: 9, testing: true},
 	{dir: "test/prove/locks", layer: 9, testing: true},
+	{dir: "test/prove/topics", layer: 9, testing: true},
 	{dir: "test/prove/step", layer: 8, testing: true},
 	{dir: "test/prove/everystep", layer: 9, testing: true},
 	{dir: "test/prove/models", layer: 9, testing: true},

@@ -107,7 +107,7 @@ type run struct {
 
 // all runs the mutants, then the real rounds, and leaves nothing behind.
 func (r *run) all(ctx context.Context) (err error) {
-	dir, remove, err := workspace(r.dir)
+	dir, remove, err := prove.Workspace(r.dir, "locks")
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package prove
 
 import (
 	"errors"
@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// workspace makes a folder below dir for segments and ledgers, and removes those
-// that killed runs have left. A folder in use is locked by its run.
-func workspace(dir string) (path string, remove func() error, err error) {
-	const prefix = "memlane-prove-locks-"
+// Workspace makes a folder below dir for the segments and ledgers of a campaign's run, and
+// removes those that killed runs of it have left. A folder in use is locked by its run.
+func Workspace(dir, campaign string) (path string, remove func() error, err error) {
+	prefix := "memlane-prove-" + campaign + "-"
 	old, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
 	if err != nil {
 		return "", nil, fmt.Errorf("look for leftovers in %s: %w", dir, err)

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"errors"
+	"time"
+
+	"github.com/memlane/memlane/pubsub"
+)
+
+// receipts are what a subscriber has received, by the publishers' incarnations.
+type receipts struct {
+	w    *worker
+	from map[uint64]*receipt
+	lost map[uint64]uint64 // by the publishers' ids: messages that were lost before the next
+	due  map[uint64]uint64 // how many messages those had begun who were there before
+}
+
+// receipt is what was received of one publisher: all messages before next, from the
+// first one on, but for those that were said to be lost.
+type receipt struct{ next uint64 }
+
+// subscribe is a subscriber.
+func (w *worker) subscribe() (err error) {
+	var s *pubsub.Subscriber
+	err = w.begin(func() error {
+		s, err = pubsub.Subscribe(w.domain, topicName, nil)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r := &receipts{w: w, from: map[uint64]*receipt{}, lost: map[uint64]uint64{}, due: w.begunBefore()}
+	if err := w.announce(); err != nil {
+		return err
+	}
+	var late time.Time
+	for w.stage() < leave {
+		if w.stage() < drain {
+			late = time.Now().Add(w.patience)
+			w.entry.done.Store(w.stage())
+		} else if missing := r.missing(); missing == nil {
+			w.entry.done.Store(drain)
+		} else if time.Now().After(late) {
+			return missing
+		}
+		if err := r.some(s); err != nil {
+			return err
+		}
+		w.entry.steps.Add(1)
+		if w.rnd.IntN(2000) == 0 {
+			time.Sleep(time.Duration(w.rnd.IntN(3000)) * time.Microsecond) // and is a ring behind
+		}
+	}
+	return s.Close()
+}
+
+// begunBefore returns how many messages those have begun to publish who were there when
+// this subscriber began: what comes after that it must get. There is nobody if it took
+// so long that they may not have answered.
+func (w *worker) begunBefore() map[uint64]uint64 {
+	due := map[uint64]uint64{}
+	if w.entry.slow.Load() != 0 {
+		return due
+	}
+	for i := range w.ledger.entries {
+		e := &w.ledger.entries[i]
+		if ready := e.ready.Load(); ready != 0 && ready < w.entry.began.Load() {
+			due[uint64(i)] = e.begun.Load()
+		}
+	}
+	return due
+}
+
+// some receives a message, in one way or the other, or a few.
+func (r *receipts) some(s *pubsub.Subscriber) error {
+	switch r.w.rnd.IntN(8) {
+	case 0:
+		var broken error
+		_, err := s.ReceiveBatch(contextOf(time.Millisecond), func(m pubsub.Message) bool {
+			broken = r.enter(m)
+			return broken == nil && r.w.rnd.IntN(20) != 0
+		})
+		if broken != nil {
+			return broken
+		}
+		return r.failed(err)
+	case 1:
+		b, err := s.Borrow(contextOf(time.Millisecond))
+		if err != nil {
+			return r.failed(err)
+		}
+		defer b.Release()
+		return r.enter(b.Message)
+	case 2, 3:
+		m, err := s.TryReceive()
+		if err != nil {
+			return r.failed(err)
+		}
+		return r.enter(m)
+	}
+	m, err := s.Receive(contextOf(5 * time.Millisecond))
+	if err != nil {
+		return r.failed(err)
+	}
+	return r.enter(m)
+}
+
+// failed enters what was returned instead of a message; nil if that is as it should be.
+func (r *receipts) failed(err error) error {
+	var lagged *pubsub.LaggedError
+	switch {
+	case err == nil, errors.Is(err, errOver), errors.Is(err, pubsub.ErrEmpty):
+		return nil
+	case errors.As(err, &lagged):
+		if r.w.policy == pubsub.Block {
+			return breaks(lost, "%v, of a publisher that blocks", err)
+		}
+		if lagged.Lost == 0 {
+			return breaks(miscounted, "%v", err)
+		}
+		r.lost[lagged.Publisher] += lagged.Lost
+		r.w.entry.lost.Add(lagged.Lost)
+		return nil
+	}
+	return breaks(unexpected, "receive: %v", err)
+}
+
+// enter compares a message with what may come.
+func (r *receipts) enter(m pubsub.Message) error {
+	publisher, number, err := read(m.Data)
+	if err != nil {
+		return breaks(torn, "%v", err)
+	}
+	if publisher >= uint64(len(r.w.ledger.entries)) || number >= r.w.ledger.entries[publisher].begun.Load() {
+		return breaks(madeUp, "message %d of publisher %d", number, publisher)
+	}
+	if r.w.is(forgets, 500) {
+		return nil
+	}
+	r.w.entry.received.Add(1)
+	skipped := r.lost[m.Publisher]
+	r.lost[m.Publisher] = 0
+	from := r.from[publisher]
+	if from == nil {
+		r.from[publisher] = &receipt{number + 1}
+		if r.joinedBefore(publisher) && number != skipped {
+			return breaks(lost, "publisher %d began after us, and the first message we get of it is %d, %d having been lost", publisher, number, skipped)
+		}
+		if begun, wasThere := r.due[publisher]; wasThere && number > begun+skipped {
+			return breaks(lost, "publisher %d had begun %d messages when we came, and the first we get of it is %d, %d having been lost", publisher, begun, number, skipped)
+		}
+		return nil
+	}
+	want := from.next + skipped
+	from.next = number + 1
+	switch {
+	case number > want:
+		return breaks(lost, "message %d of publisher %d comes after %d, %d having been lost", number, publisher, want-skipped, skipped)
+	case number < want && skipped > 0:
+		return breaks(miscounted, "message %d of publisher %d comes after %d, %d having been lost", number, publisher, want-skipped, skipped)
+	case number < want:
+		return breaks(twice, "message %d of publisher %d comes after %d", number, publisher, want-1)
+	}
+	return nil
+}
+
+// joinedBefore says whether this subscriber was there when a publisher began, and both
+// have heard of each other: everything of it is to be received.
+func (r *receipts) joinedBefore(publisher uint64) bool {
+	e := &r.w.ledger.entries[publisher]
+	return e.began.Load() > r.w.entry.ready.Load() && e.slow.Load() == 0
+}
+
+// missing says what is still to be received; nil if nothing is.
+func (r *receipts) missing() error {
+	for i := range r.w.ledger.entries {
+		e, publisher := &r.w.ledger.entries[i], uint64(i)
+		published := e.published.Load()
+		from := r.from[publisher]
+		begun, wasThere := r.due[publisher]
+		switch {
+		case from != nil:
+			if from.next < published {
+				return breaks(lost, "publisher %d has published %d, and we are at %d", publisher, published, from.next)
+			}
+		case published == 0:
+		case r.joinedBefore(publisher), wasThere && published > begun:
+			return breaks(lost, "publisher %d has published %d, of which nothing came", publisher, published)
+		}
+	}
+	return nil
+}
