@@ -237,6 +237,13 @@ func (c *conn) reason() error {
 	return c.why
 }
 
+// ending returns why the connection has to end, if it has.
+func (c *conn) ending() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
+}
+
 // tasks takes what is in the inbox.
 func (c *conn) tasks() []task {
 	c.mu.Lock()

@@ -19,19 +19,23 @@ func isMemory(fd int) bool {
 	return err == nil
 }
 
-// isPidfd reports whether a descriptor is a pidfd.
-func isPidfd(fd int) bool {
+// isPidfd reports whether a descriptor is a pidfd. An error is that it cannot be known.
+func isPidfd(fd int) (bool, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-	return err == nil && strings.Contains(string(text), "\nPid:")
+	return err == nil && strings.Contains(string(text), "\nPid:"), err
 }
 
 // checkDescriptors refuses descriptors that a frame must not have.
 func checkDescriptors(f *frame, fds []int) error {
 	for _, fd := range fds {
-		switch {
-		case f.kind == frameMessage && isMemory(fd):
-		case f.kind == frameHello && len(fds) == 1 && isPidfd(fd):
-		default:
+		belongs := f.kind == frameMessage && isMemory(fd)
+		if f.kind == frameHello && len(fds) == 1 {
+			var err error
+			if belongs, err = isPidfd(fd); err != nil {
+				return fmt.Errorf("look at the peer's descriptor: %w", err)
+			}
+		}
+		if !belongs {
 			return fmt.Errorf("%w: a frame of kind %d with a descriptor that does not belong to it", ErrProtocol, f.kind)
 		}
 	}
@@ -41,7 +45,11 @@ func checkDescriptors(f *frame, fds []int) error {
 // closeAll closes descriptors, and waits for none that could take long.
 func closeAll(fds []int) {
 	for _, fd := range fds {
-		if isMemory(fd) || isPidfd(fd) {
+		harmless := isMemory(fd)
+		if !harmless {
+			harmless, _ = isPidfd(fd)
+		}
+		if harmless {
 			sys.Close(fd)
 		} else {
 			// At most as many as fit in one packet: its connection ends.

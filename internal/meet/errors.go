@@ -3,6 +3,7 @@ package meet
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"github.com/memlane/memlane/internal/life"
 )
@@ -39,6 +40,13 @@ var (
 	// ErrDropped: the peer was dropped, here or there, for what it sent.
 	ErrDropped = errors.New("dropped")
 )
+
+// Starved reports whether an error is a want of this process: it may have no more
+// descriptors, or the kernel gives it no more memory. No peer is to blame, and it may be
+// over soon.
+func Starved(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+}
 
 // Error says which operation failed on what, why, and what the caller can do about
 // it.

@@ -19,3 +19,8 @@ func (n *Node) Connections() int {
 
 // BootID is this boot's.
 func BootID() string { return bootID() }
+
+// CheckHello looks at a descriptor that has come with a HELLO.
+func CheckHello(fd int) error {
+	return checkDescriptors(&frame{kind: frameHello}, []int{fd})
+}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/internal/sys"
 )
 
@@ -479,6 +480,108 @@ func TestDrop(t *testing.T) {
 	add(t, n, meet.Publisher, "topic") // does not wait for who was dropped
 	if len(h.found) > 0 {
 		t.Error("it was met again")
+	}
+}
+
+// check is a process that looks at its own pidfd, and at something else, with and without
+// a descriptor to do so.
+func check([]string) error {
+	pidfd, err := sys.PidfdOpen(os.Getpid())
+	if err != nil {
+		return err
+	}
+	look := func() {
+		for _, fd := range []int{pidfd, 0} {
+			err := meet.CheckHello(fd)
+			fmt.Println(errors.Is(err, meet.ErrProtocol), meet.Starved(err), err == nil)
+		}
+	}
+	relieve, err := proctest.Starve(0)
+	if err != nil {
+		return err
+	}
+	look()
+	relieve()
+	look()
+	return nil
+}
+
+// A participant without descriptors cannot know what has come with a HELLO of an old
+// kernel's. Nobody is banned for that.
+func TestStarvedCheck(t *testing.T) {
+	const starved, fine, wrong = "false true false", "false false true", "true false false"
+	want := strings.Join([]string{starved, starved, fine, wrong}, "\n")
+	if got := proctest.Run(t, nil, "check"); got != want {
+		t.Errorf("got\n%s; want\n%s", got, want)
+	}
+}
+
+// Who is dropped for a want of ours, or because it is gone or does not read, is met
+// again.
+func TestDropWithoutBlame(t *testing.T) {
+	for name, why := range map[string]error{
+		"no descriptors": &os.PathError{Op: "open", Path: "x", Err: syscall.EMFILE},
+		"none at all":    syscall.ENFILE,
+		"no memory":      fmt.Errorf("map it: %w", syscall.ENOMEM),
+		"full":           meet.ErrBusy,
+		"gone":           meet.ErrGone,
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := domain(t)
+			n := node(t, dir, patient)
+			_, h, _ := add(t, n, meet.Publisher, "topic")
+			p := start(t, nil, dir)
+			p.must("add s subscriber topic")
+			r := next(t, "found", h.found)
+			if err := r.Err(); err != nil {
+				t.Errorf("it ends: %v", err)
+			}
+			n.Drop(r, why)
+			next(t, "lost", h.lost)
+			if err := r.Err(); !errors.Is(err, why) {
+				t.Errorf("it has ended because of %v; want %v", err, why)
+			}
+			p.want("s lost")
+			p.must("add s2 subscriber topic")
+			for range 2 { // those of p
+				next(t, "found again", h.found)
+			}
+		})
+	}
+}
+
+// Who has not enough descriptors to connect to all whom a port is to meet is told so, and
+// meets them when it adds the port once more.
+func TestStarvedAdd(t *testing.T) {
+	dir := domain(t)
+	p := start(t, nil, dir)
+	p.must("add first subscriber topic") // so that it is registered already
+	alone := p.do("fds")
+	n := node(t, dir, patient)
+	_, h, _ := add(t, n, meet.Publisher, "topic")
+	r := next(t, "found", h.found)
+	failed := 0
+	for left := range 6 {
+		n.Drop(r, meet.ErrBusy)
+		p.want("first lost")
+		eventually(t, "closed", func() bool { return p.do("fds") == alone })
+		p.must(fmt.Sprintf("starve %d", left))
+		switch got := p.do(fmt.Sprintf("add s%d subscriber topic", left)); {
+		case strings.Contains(got, syscall.EMFILE.Error()) && strings.Contains(got, "ulimit -n"):
+			failed++
+			p.must("relieve", fmt.Sprintf("add s%d subscriber topic", left))
+		case got != "<nil>":
+			t.Errorf("%d left: %s", left, got)
+		default:
+			p.must("relieve")
+		}
+		p.want(fmt.Sprintf("s%d found", left))
+		p.must(fmt.Sprintf("remove s%d", left))
+		r = next(t, "found again", h.found)
+		next(t, "found", h.found)
+	}
+	if failed == 0 {
+		t.Error("it always had enough")
 	}
 }
 

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"obey":  obey,
 		"live":  live,
 		"claim": claim,
+		"check": check,
 		"sleep": func([]string) error { return proctest.Hang() },
 	})
 }
@@ -119,6 +120,7 @@ func obey(args []string) error {
 	var mu sync.Mutex
 	ports := map[string]*meet.Port{}
 	tellers := map[string]*teller{}
+	var relieve func()
 	fmt.Printf("%016x\n", n.ID())
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
@@ -183,6 +185,11 @@ func obey(args []string) error {
 		case "exec":
 			os.Setenv("MEMLANE_TEST_HELPER", "sleep")
 			return syscall.Exec("/proc/self/exe", []string{"exe"}, os.Environ())
+		case "starve": // starve DESCRIPTORS THAT ARE LEFT
+			left, _ := strconv.Atoi(word[1])
+			relieve, err = proctest.Starve(left)
+		case "relieve":
+			relieve()
 		case "close":
 			err = n.Close()
 		case "again": // another participant in the same process

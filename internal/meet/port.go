@@ -74,6 +74,10 @@ func (r *Remote) Settings() []byte { return r.settings }
 // Peer returns whose port it is.
 func (r *Remote) Peer() *Peer { return &r.conn.peer }
 
+// Err returns why the connection to the remote port's participant ends or has ended;
+// nil while it does not.
+func (r *Remote) Err() error { return r.conn.ending() }
+
 // Peer is another participant, or oneself.
 type Peer struct {
 	instance uint64
@@ -103,10 +107,16 @@ func (p *Peer) Local() bool { return p.local }
 // Add lets a port take part. When it returns, Found has been called for all ports
 // to meet that were there when it was called, and Message for all that their
 // handlers sent from their Found; but for participants that did not answer
-// within 100 ms (Config.Answer), which follow later.
+// within 100 ms (Config.Answer), which follow later. If one of them could not be met
+// because this process is [Starved], the port is not added.
 func (n *Node) Add(p *Port) error {
 	k := key{p.Kind, p.Name}
-	fail := func(err error, fix string) error { return &Error{"add", k.String(), err, fix} }
+	fail := func(err error, fix string) error {
+		if Starved(err) {
+			fix = "raise ulimit -n, or close what is not needed"
+		}
+		return &Error{"add", k.String(), err, fix}
+	}
 	if err := n.enter(); err != nil {
 		return fail(err, "")
 	}
@@ -144,7 +154,9 @@ func (n *Node) Add(p *Port) error {
 	}
 
 	var answers sync.WaitGroup
+	var told []*conn
 	tell := func(c *conn) {
+		told = append(told, c)
 		answers.Add(1)
 		c.post(task{tell: p, done: answers.Done})
 	}
@@ -163,10 +175,13 @@ func (n *Node) Add(p *Port) error {
 		}
 	}
 	n.mu.Unlock()
-	if err != nil {
+	undo := func(err error) error {
 		n.unregister(k, p.Role)
 		n.forget(p)
 		return fail(err, "")
+	}
+	if err != nil {
+		return undo(err)
 	}
 
 	all := make(chan struct{})
@@ -181,6 +196,11 @@ func (n *Node) Add(p *Port) error {
 	case <-patience.C:
 	case <-n.closing:
 		return fail(ErrClosed, "")
+	}
+	for _, c := range told {
+		if err := c.ending(); Starved(err) {
+			return undo(err)
+		}
 	}
 	return nil
 }
@@ -302,12 +322,14 @@ func withFDs(files []*os.File, fds []int, fn func(fds []int) error) error {
 
 // Drop ends the connection to a peer that has sent nonsense, and does not meet it
 // again. Lost follows for all its ports. The peer is told why, and it is one of
-// [Node.Troubles].
+// [Node.Troubles]. If it is not to blame for the error, which matches ErrGone or
+// ErrBusy or is [Starved], it is met again when either side adds a port.
 func (n *Node) Drop(r *Remote, err error) {
 	if life.Forked() {
 		return
 	}
-	r.conn.fail(fmt.Errorf("%w: %w", ErrDropped, err), true)
+	blamed := !Starved(err) && !errors.Is(err, ErrGone) && !errors.Is(err, ErrBusy)
+	r.conn.fail(fmt.Errorf("%w: %w", ErrDropped, err), blamed)
 }
 
 // busy reports whether the kernel has no room for what is sent just now.

@@ -18,7 +18,11 @@ func Requeue(from, to *uint32) int {
 // Forbid has the kernel answer EPERM to a system call of all threads of this
 // process from now on, as the sandboxes of containers do with those they do not
 // know.
-func Forbid(call uint32) error {
+func Forbid(call uint32) error { return Answer(call, syscall.EPERM) }
+
+// Answer has the kernel answer so to a system call of all threads of this process from
+// now on.
+func Answer(call uint32, number syscall.Errno) error {
 	const (
 		setNoNewPrivs  = 38 // prctl
 		modeFilter     = 1  // seccomp
@@ -35,7 +39,7 @@ func Forbid(call uint32) error {
 	filter := []instruction{
 		{load, 0, 0, 0}, // the number of the call
 		{jumpIfEq, 0, 1, call},
-		{answer, 0, 0, errno | uint32(syscall.EPERM)},
+		{answer, 0, 0, errno | uint32(number)},
 		{answer, 0, 0, allow},
 	}
 	program := struct {

@@ -1,0 +1,37 @@
+package proctest
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// starvedFiles is how many descriptors a process can have that was starved.
+const starvedFiles = 200
+
+// Starve leaves this process so many descriptors that it can still open, until relieve
+// is called. It is for helpers: their limit stays lower.
+func Starve(left int) (relieve func(), err error) {
+	limit := syscall.Rlimit{Cur: starvedFiles, Max: starvedFiles}
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return nil, err
+	}
+	var all []*os.File
+	for {
+		f, err := os.Open("/dev/null")
+		if errors.Is(err, syscall.EMFILE) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	closeAll := func(files []*os.File) {
+		for _, f := range files {
+			f.Close()
+		}
+	}
+	closeAll(all[:left])
+	return func() { closeAll(all[left:]) }, nil
+}
