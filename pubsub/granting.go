@@ -34,8 +34,8 @@ func (p granter) Message(r *meet.Remote, m *meet.Message) {
 	}
 }
 
-// grant lets a subscriber join. An error means that it has said nonsense, if it is not
-// that the publisher is closed.
+// grant lets a subscriber join. An error means that it has said nonsense, or is not
+// told what it has to know, if it is not that the publisher is closed.
 func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 	if m.Type != typeLink || len(m.Files) != 1 {
 		return fmt.Errorf("%w: message %d with %d files to a publisher", ErrProtocol, m.Type, len(m.Files))
@@ -58,6 +58,9 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		return p.refuse(r, reason)
 	}
 	mem, entry, err := ring.OpenEntry(m.Files[0], int(l.at))
+	if meet.Starved(err) {
+		return p.refuse(r, fmt.Sprintf("the publisher's process cannot have the subscriber's memory: %.1000v", err))
+	}
 	if err != nil {
 		return err
 	}

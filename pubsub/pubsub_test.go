@@ -21,6 +21,11 @@ func TestMain(m *testing.M) {
 		"stream typed":          streamTyped,
 		"publish":               publish,
 		"stream":                stream,
+		"starved subscriber":    starvedSubscriber,
+		"starved receiver":      starvedReceiver,
+		"starved publisher":     starvedPublisher,
+		"mapping subscriber":    mappingSubscriber,
+		"mapping publisher":     mappingPublisher,
 		"scribbling subscriber": scribblingSubscriber,
 		"scribbling publisher":  scribblingPublisher,
 	})

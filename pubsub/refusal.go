@@ -11,12 +11,13 @@ import (
 	"github.com/memlane/memlane/internal/meet"
 )
 
-// A publisher refuses a subscriber whose schema is another. Whoever came later, both
+// A publisher refuses a subscriber whose schema is another, or whose memory it cannot
+// have. Whoever came later, both
 // sides have to learn it: the subscriber by an error of Subscribe or, if it was
 // there first, of the call that receives; the publisher by that of WaitSubscribers.
 
 // fixRefused is what to do about it.
-const fixRefused = "use the same type, or the same Schema, on both sides"
+const fixRefused = "if it is the schema, use the same type, or the same Schema, on both sides"
 
 // refusalsMost is how many refusals wait to be reported. Somebody hostile can send
 // any number, to a program that does not receive.
@@ -24,11 +25,25 @@ const refusalsMost = 100
 
 // refuse has a publisher's refusal reported. The caller holds mu.
 func (s *Subscriber) refuse(r *meet.Remote, reason []byte) {
+	s.report(fmt.Errorf("%w (%s): %q", ErrRefused, process(r), reason))
+}
+
+// report has the next call that receives return an error: why there is nothing of some
+// publisher. The caller holds mu, and calls change, so that who waits looks.
+func (s *Subscriber) report(err error) {
 	if len(s.refused) < refusalsMost {
-		s.refused = append(s.refused, fmt.Errorf("%w (%s): %q", ErrRefused, process(r), reason))
+		s.refused = append(s.refused, err)
 		s.unreported.Store(true)
 	}
 }
+
+// missed is the error of a publisher whose memory this process cannot have.
+func missed(r *meet.Remote, err error) error {
+	return fmt.Errorf("%s cannot be received from: %w", process(r), err)
+}
+
+// fixStarved is what to do about it.
+const fixStarved = "raise ulimit -n or vm.max_map_count, or close what is not needed, and subscribe again"
 
 // refusal returns the next one that was not reported yet, or nil.
 func (s *Subscriber) refusal() error {

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -37,6 +38,7 @@ type chunks struct {
 	memory  map[int]*memory.Memory
 	arrived chan struct{} // closed when one comes, or none will any more
 	over    bool
+	why     error // of over, if it is this process that could not have more
 }
 
 // chunkTime is how long a message waits for the chunk that it is in. It was sent
@@ -49,11 +51,13 @@ func (c *chunks) get(i int) ([]byte, error) {
 	var patience <-chan time.Time
 	for {
 		c.mu.Lock()
-		m, over, arrived := c.memory[i], c.over, c.arrived
+		m, over, why, arrived := c.memory[i], c.over, c.why, c.arrived
 		c.mu.Unlock()
 		switch {
 		case m != nil:
 			return m.Region().Bytes(0, m.Region().Len()), nil
+		case why != nil:
+			return nil, why
 		case over || i >= ring.ChunksMax:
 			return nil, fmt.Errorf("%w: a message in chunk %d of the arena, which was never sent", ErrCorrupt, i)
 		}
@@ -68,21 +72,40 @@ func (c *chunks) get(i int) ([]byte, error) {
 	}
 }
 
-// put adds a chunk; m nil: no more will come.
+// put adds a chunk.
 func (c *chunks) put(i int, m *memory.Memory) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case m == nil:
-		c.over = true
-	case c.memory[i] != nil:
+	if c.memory[i] != nil {
 		return fmt.Errorf("%w: chunk %d of the arena once more", ErrProtocol, i)
-	default:
-		c.memory[i] = m
 	}
+	c.memory[i] = m
+	c.tell()
+	return nil
+}
+
+// end says that no more will come; why, if it is this process that could not have them.
+func (c *chunks) end(why error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+	if c.why == nil {
+		c.why = why
+	}
+	c.tell()
+}
+
+// tell has who waits look again. The caller holds mu.
+func (c *chunks) tell() {
 	close(c.arrived)
 	c.arrived = make(chan struct{})
-	return nil
+}
+
+// ending returns the error of end.
+func (c *chunks) ending() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
 }
 
 // close ends the use of the source. The receiving goroutine may still be using it.
@@ -94,7 +117,7 @@ func (src *source) close(d *domain.Domain) {
 	if src.memory != nil {
 		src.memory.Close()
 	}
-	src.chunks.put(0, nil)
+	src.chunks.end(nil)
 	src.chunks.mu.Lock()
 	defer src.chunks.mu.Unlock()
 	for _, m := range src.chunks.memory {
@@ -114,7 +137,20 @@ func (s asker) Found(r *meet.Remote) {
 	if r.Role() != meet.Publisher {
 		return
 	}
-	if err := s.ask(r); err != nil {
+	err := s.ask(r)
+	switch {
+	case err == nil, errors.Is(err, meet.ErrGone): // Lost follows
+	case meet.Starved(err), errors.Is(err, meet.ErrBusy):
+		// It is not to blame, and other topics go on.
+		s.mu.Lock()
+		if src := s.known[r]; src != nil {
+			delete(s.known, r)
+			src.close(s.domain)
+		}
+		s.report(missed(r, err))
+		s.change(*s.sources.Load())
+		s.mu.Unlock()
+	default:
 		s.mu.Lock()
 		s.failed = append(s.failed, err)
 		s.mu.Unlock()
@@ -158,7 +194,8 @@ func (s asker) Message(r *meet.Remote, m *meet.Message) {
 	}
 }
 
-// hear handles what a publisher sends. An error means that it was nonsense.
+// hear handles what a publisher sends. An error means that it was nonsense, or that
+// this process cannot have the memory.
 func (s *Subscriber) hear(src *source, m *meet.Message) error {
 	switch {
 	case m.Type == typeLinked && len(m.Files) == 1 && src.reader == nil:
@@ -222,12 +259,19 @@ func (s asker) Lost(r *meet.Remote) {
 		return
 	}
 	delete(s.known, r)
+	var why error
+	if err := r.Err(); meet.Starved(err) {
+		why = missed(r, err)
+	}
 	if src.reader == nil {
 		src.close(s.domain)
+		if why != nil {
+			s.report(why)
+		}
 	} else {
-		// The receiving goroutine drains it.
+		// The receiving goroutine drains it, and reports why.
+		src.chunks.end(why)
 		src.gone.Store(true)
-		src.chunks.put(0, nil)
 	}
 	s.change(*s.sources.Load())
 }

@@ -76,7 +76,7 @@ type Subscriber struct {
 	mu      sync.Mutex
 	known   map[*meet.Remote]*source // all, also those that have not answered yet
 	failed  []error                  // why some could not be asked
-	refused []error                  // by some; those that were not reported yet
+	refused []error                  // by some, or they could not be had; those that were not reported yet
 	news    chan struct{}            // closed when one of the above changes
 	past    SubscriberStats          // with sources that were removed
 }
@@ -121,8 +121,11 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 	if err != nil {
 		s.Close()
 		fix := ""
-		if errors.Is(err, ErrRefused) {
+		switch {
+		case errors.Is(err, ErrRefused):
 			fix = fixRefused
+		case meet.Starved(err):
+			fix = fixStarved
 		}
 		return fail(err, fix)
 	}
@@ -172,8 +175,10 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 //
 // Errors match [*LaggedError], after which receiving goes on; [ErrRefused], once for
 // each publisher that does, after which it goes on without that one; [ErrCorrupt],
-// after which it goes on without the publisher that is to blame; [ErrClosed], and the
-// context's cause. Beside an error the message is empty.
+// after which it goes on without the publisher that is to blame; syscall.EMFILE or
+// another of the kernel's, if this process cannot have the memory of a publisher, after
+// which it goes on without that one; [ErrClosed], and the context's cause. Beside an error
+// the message is empty.
 func (s *Subscriber) Receive(ctx context.Context) (m Message, err error) {
 	m.Data, m.Publisher, m.Sequence, _, err = s.next(ctx) // so short that it is inlined
 	return
@@ -341,6 +346,9 @@ func (s *Subscriber) ended(src *source, err error) error {
 		// more. It writes no more.
 		if src.drained {
 			s.remove(src)
+			if why := src.chunks.ending(); why != nil {
+				return s.explain(why)
+			}
 		}
 		src.drained = true
 		s.bell.Ring() // so that nobody sleeps before the second look
@@ -368,6 +376,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = "release what was borrowed, or receive copies"
 	case errors.Is(err, ErrRefused):
 		fix = fixRefused
+	case meet.Starved(err):
+		fix = fixStarved
 	case errors.Is(err, ErrSchema):
 		fix = "have all publishers of the topic use PublishOf, or a Schema"
 	default:

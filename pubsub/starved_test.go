@@ -1,0 +1,413 @@
+package pubsub_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/pubsub"
+)
+
+// soon waits until a condition is met, in a process that has no test.
+func soon(what string, is func() bool) error {
+	for end := time.Now().Add(20 * time.Second); !is(); runtime.Gosched() {
+		if time.Now().After(end) {
+			return fmt.Errorf("never %s", what)
+		}
+	}
+	return nil
+}
+
+// receiveOne waits until there is a publisher, and receives its last message.
+func receiveOne(s *pubsub.Subscriber) error {
+	if err := soon("met", func() bool { return s.Publishers() == 1 }); err != nil {
+		return err
+	}
+	m, err := s.Receive(background)
+	if err == nil {
+		_, err = number(m.Data)
+	}
+	return err
+}
+
+// starvedMost is with how many descriptors left everything is possible.
+const starvedMost = 12
+
+// starvedSubscriber is a process that subscribes with 0, 1, … descriptors left, and once
+// more when it has enough. Args: the folder, whether it knows the publisher's process
+// already. It says each time how the first went.
+func starvedSubscriber(args []string) error {
+	history := &pubsub.SubscriberConfig{History: 1}
+	for left := range starvedMost + 1 {
+		d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+		if err != nil {
+			return err
+		}
+		if args[1] == "known" {
+			other, err := pubsub.Subscribe(d, "other", history)
+			if err != nil {
+				return err
+			}
+			if err := receiveOne(other); err != nil {
+				return err
+			}
+		}
+		relieve, err := proctest.Starve(left)
+		if err != nil {
+			return err
+		}
+		s, failure := pubsub.Subscribe(d, "numbers", history)
+		if failure == nil {
+			err = soon("met, or told why not", func() bool {
+				_, failure = s.TryReceive()
+				return failure != pubsub.ErrEmpty
+			})
+			s.Close()
+		}
+		relieve()
+		if err != nil {
+			return fmt.Errorf("%d left: %w", left, err)
+		}
+		fmt.Println(left, failure)
+		again, err := pubsub.Subscribe(d, "numbers", history)
+		if err != nil {
+			return fmt.Errorf("%d left, then enough: %w", left, err)
+		}
+		if err := receiveOne(again); err != nil {
+			return fmt.Errorf("%d left, then enough: %w", left, err)
+		}
+		if err := d.Close(); err != nil {
+			return err
+		}
+	}
+	fmt.Println("done")
+	return nil
+}
+
+// Who subscribes without enough descriptors is told so, by Subscribe or the call that
+// receives, and gets everything once it has some: no publisher is to blame.
+func TestStarvedSubscriber(t *testing.T) {
+	for _, known := range []string{"known", "unknown"} {
+		t.Run(known, func(t *testing.T) {
+			folder := t.TempDir()
+			d := open(t, folder)
+			for _, topic := range []string{"numbers", "other"} {
+				p, err := pubsub.Publish(d, topic, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := p.Publish(background, message(1, 40)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := proctest.Start(t, nil, "starved subscriber", folder, known)
+			failed := 0
+			for line := s.Line(); line != "done"; line = s.Line() {
+				left, failure, _ := strings.Cut(line, " ")
+				if failure == "<nil>" {
+					continue
+				}
+				failed++
+				if !strings.Contains(failure, syscall.EMFILE.Error()) || !strings.Contains(failure, "ulimit -n") || !strings.Contains(failure, `"numbers"`) {
+					t.Errorf("with %s descriptors left: %s", left, failure)
+				}
+				if left == strconv.Itoa(starvedMost) {
+					t.Errorf("%s descriptors are not enough: %s", left, failure)
+				}
+			}
+			if failed == 0 {
+				t.Error("it always had enough")
+			}
+		})
+	}
+}
+
+// starvedReceiver is a process that has no descriptors when the arena grows. Args: the
+// folder. It says what Receive tells it, then receives as a new subscriber.
+func starvedReceiver(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	s, err := pubsub.Subscribe(d, "numbers", nil)
+	if err != nil {
+		return err
+	}
+	if err := soon("met", func() bool { return s.Publishers() == 2 }); err != nil {
+		return err
+	}
+	relieve, err := proctest.Starve(0)
+	if err != nil {
+		return err
+	}
+	fmt.Println("starved")
+	for range 2 {
+		m, err := s.Receive(background)
+		fmt.Println(len(m.Data), errors.Is(err, syscall.EMFILE), errors.Is(err, pubsub.ErrCorrupt), err)
+	}
+	fmt.Println(s.Publishers())
+	relieve()
+	again, err := pubsub.Subscribe(d, "numbers", nil)
+	if err != nil {
+		return err
+	}
+	if err := soon("met again", func() bool { return again.Publishers() == 2 }); err != nil {
+		return err
+	}
+	fmt.Println("met again")
+	m, err := again.Receive(background)
+	fmt.Println(len(m.Data), err)
+	return nil
+}
+
+// A subscriber cannot have a further chunk of the arena. It gets what it can read, and is
+// told why it gets no more of this publisher, which is not to blame, whether there is
+// a message in the chunk or not; it still receives from another, and from this one when
+// it subscribes again.
+func TestStarvedReceiver(t *testing.T) {
+	const large = 200_000
+	for name, grow := range map[string]func(p *pubsub.Publisher) error{
+		"message": func(p *pubsub.Publisher) error { return p.Publish(background, message(1, large)) },
+		"loan":    func(p *pubsub.Publisher) error { _, err := p.Loan(background, large); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			var publishers []*pubsub.Publisher
+			for range 2 {
+				p, err := pubsub.Publish(open(t, folder), "numbers", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				publishers = append(publishers, p)
+			}
+			grows, other := publishers[0], publishers[1]
+			s := proctest.Start(t, nil, "starved receiver", folder)
+			if got := s.Line(); got != "starved" {
+				t.Fatal(got)
+			}
+			if err := grow(grows); err != nil {
+				t.Fatal(err)
+			}
+			if line := s.Line(); !strings.HasPrefix(line, `0 true false pubsub: receive from "numbers"`) || !strings.Contains(line, "ulimit -n") {
+				t.Errorf("got %q", line)
+			}
+			if err := other.Publish(background, message(1, 500)); err != nil {
+				t.Fatal(err)
+			}
+			if got := s.Line(); got != "500 false false <nil>" {
+				t.Errorf("got %q", got)
+			}
+			if got := s.Line(); got != "1" {
+				t.Errorf("%s publishers are left", got)
+			}
+			if got := s.Line(); got != "met again" {
+				t.Fatal(got)
+			}
+			if err := grows.Publish(background, message(2, large)); err != nil {
+				t.Fatal(err)
+			}
+			if got, want := s.Line(), fmt.Sprint(large, " <nil>"); got != want {
+				t.Errorf("got %q; want %q", got, want)
+			}
+		})
+	}
+}
+
+// starvedPublisher is a process that publishes, and has so many descriptors left as each
+// line of input says, until the next. Args: the folder.
+func starvedPublisher(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	p, err := pubsub.Publish(d, "numbers", nil)
+	if err != nil {
+		return err
+	}
+	if err := p.Publish(background, message(1, 40)); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for {
+		var left int
+		if _, err := fmt.Scanln(&left); err != nil {
+			return err
+		}
+		relieve, err := proctest.Starve(left)
+		if err != nil {
+			return err
+		}
+		fmt.Println("starved")
+		var line string
+		if _, err := fmt.Scanln(&line); err != nil {
+			return err
+		}
+		relieve()
+		fmt.Println("relieved")
+	}
+}
+
+// A publisher without enough descriptors cannot have the memory of who subscribes. It
+// does not hold that against it: the next time that it subscribes it gets everything.
+func TestStarvedPublisher(t *testing.T) {
+	folder := t.TempDir()
+	p := proctest.Start(t, nil, "starved publisher", folder)
+	if got := p.Line(); got != "ready" {
+		t.Fatal(got)
+	}
+	history := &pubsub.SubscriberConfig{History: 1}
+	always := open(t, folder)
+	unmet := 0
+	for left := range starvedMost + 1 {
+		for _, d := range []*memlane.Domain{open(t, folder), always} {
+			p.Send(strconv.Itoa(left))
+			if got := p.Line(); got != "starved" {
+				t.Fatal(got)
+			}
+			s, err := pubsub.Subscribe(d, "numbers", history)
+			if err == nil {
+				if s.Publishers() == 0 {
+					unmet++
+				}
+				err = s.Close()
+			}
+			if err != nil && !errors.Is(err, pubsub.ErrRefused) {
+				t.Errorf("with %d descriptors left: %v", left, err)
+			}
+			p.Send("enough")
+			if got := p.Line(); got != "relieved" {
+				t.Fatal(got)
+			}
+			again, err := pubsub.Subscribe(d, "numbers", history)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := receiveOne(again); err != nil {
+				t.Fatalf("with %d descriptors left before: %v", left, err)
+			}
+			again.Close()
+			if d != always {
+				d.Close()
+			}
+		}
+	}
+	if unmet == 0 {
+		t.Error("it always had enough")
+	}
+}
+
+// cannotMap has this process be one that cannot map another's memory, as one is that has
+// as many mappings as vm.max_map_count allows. To be out of those for real is the end of
+// a Go program sooner or later; so the kernel says it of a call by which nothing else is
+// done than to look at memory that has come.
+func cannotMap() error { return proctest.Answer(syscall.SYS_LSEEK, syscall.ENOMEM) }
+
+// mappingSubscriber is a process that subscribes twice, and can map nothing of others.
+// Args: the folder. It says each error.
+func mappingSubscriber(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := cannotMap(); err != nil {
+		return err
+	}
+	for range 2 {
+		_, err := pubsub.Subscribe(d, "numbers", nil)
+		fmt.Println(errors.Is(err, syscall.ENOMEM), err)
+	}
+	return nil
+}
+
+// Whoever cannot map a publisher's memory is told so, each time: the publisher is not
+// avoided for it.
+func TestMappingSubscriber(t *testing.T) {
+	folder := t.TempDir()
+	p, err := pubsub.Publish(open(t, folder), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := proctest.Start(t, nil, "mapping subscriber", folder)
+	for range 2 {
+		if line := s.Line(); !strings.HasPrefix(line, `true pubsub: subscribe to "numbers"`) || !strings.Contains(line, "vm.max_map_count") {
+			t.Errorf("got %q", line)
+		}
+	}
+	eventually(t, "forgotten", func() bool { return p.Subscribers() == 0 })
+}
+
+// mappingPublisher is a process that publishes, and can map nothing of others. Args: the
+// folder. When there is a line of input it says whom it misses.
+func mappingPublisher(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	p, err := pubsub.Publish(d, "numbers", nil)
+	if err != nil {
+		return err
+	}
+	if err := cannotMap(); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	var line string
+	for {
+		if _, err := fmt.Scanln(&line); err != nil {
+			return err
+		}
+		over, cancel := context.WithCancel(background)
+		cancel()
+		fmt.Println(p.WaitSubscribers(over, 1))
+	}
+}
+
+// A publisher that cannot map a subscriber's memory refuses it, each time, and both say
+// why; in other topics the two go on.
+func TestMappingPublisher(t *testing.T) {
+	folder := t.TempDir()
+	p := proctest.Start(t, nil, "mapping publisher", folder)
+	if got := p.Line(); got != "ready" {
+		t.Fatal(got)
+	}
+	d := open(t, folder)
+	why := syscall.ENOMEM.Error()
+	for range 2 {
+		// One more has to be there, or it is Subscribe that says it.
+		other, err := pubsub.Publish(d, "numbers", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := pubsub.Subscribe(d, "numbers", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Receive(background)
+		says(t, err, pubsub.ErrRefused, `"numbers"`, fmt.Sprintf("process %d", p.PID()), why)
+		p.Send("whom?")
+		if line := p.Line(); !strings.Contains(line, pubsub.ErrRefused.Error()) || !strings.Contains(line, why) || !strings.Contains(line, fmt.Sprintf("process %d", os.Getpid())) {
+			t.Errorf("the publisher says %q", line)
+		}
+		if err := other.Publish(background, message(1, 40)); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := s.Receive(background); err != nil || len(m.Data) != 40 {
+			t.Errorf("%d bytes, %v", len(m.Data), err)
+		}
+		if err := errors.Join(s.Close(), other.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
