@@ -23,7 +23,7 @@ func TestWrongConfig(t *testing.T) {
 		"ArenaBytes is -5; want 0, which is the default, to 1099511627776":       {ArenaBytes: -5},
 		"ArenaLimit is -5; want 0, which is the default, to 1099511627776":       {ArenaLimit: -5},
 		"ArenaLimit is 1099511627777; want 0,":                                   {ArenaLimit: 1<<40 + 1},
-		"ArenaLimit is 100; want at least ArenaBytes, 65536":                    {ArenaLimit: 100},
+		"ArenaLimit is 100; want at least ArenaBytes, 65536":                     {ArenaLimit: 100},
 		"Policy is 7; want":                        {Policy: 7},
 		"Schema has 1001 bytes; want at most 1000": {Schema: long},
 	} {

@@ -69,13 +69,15 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		joined.member = member
-		if err := r.Send(typeLinked, linked{s, uint64(p.limit)}.encode(), p.memory.File()); err != nil {
-			return err
-		}
+		// Messages are published meanwhile, and are the subscriber's from LINKED on: it
+		// must have all their memory then, if this process dies here.
 		for i, c := range p.chunks {
 			if err := r.Send(typeChunk, chunk{uint32(i + 1)}.encode(), c.File()); err != nil {
 				return err
 			}
+		}
+		if err := r.Send(typeLinked, linked{s, uint64(p.limit)}.encode(), p.memory.File()); err != nil {
+			return err
 		}
 		p.peers[r] = joined
 		p.notify()

@@ -217,7 +217,7 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 		s.change(append(slices.Clone(*s.sources.Load()), src))
 		s.mu.Unlock()
 		return nil
-	case m.Type == typeChunk && len(m.Files) == 1 && src.reader != nil:
+	case m.Type == typeChunk && len(m.Files) == 1:
 		c, err := decodeChunk(m.Body)
 		if err != nil {
 			return err

@@ -474,19 +474,22 @@ func sandboxed([]string) error {
 	if _, _, errno := syscall.RawSyscall6(449, 0, 0, 0, 0, 0, 0); errno != syscall.EPERM {
 		return fmt.Errorf("futex_waitv is not forbidden: %v", errno)
 	}
-	list := make([]word.Uint32, seatsMax+10)
-	var wg sync.WaitGroup
-	for i := range list {
-		wg.Go(func() { until(background, &list[i], 1) })
+	// Again and again, as their thread is not asleep at once.
+	for range 30 {
+		list := make([]word.Uint32, seatsMax+10)
+		var wg sync.WaitGroup
+		for i := range list {
+			wg.Go(func() { until(background, &list[i], 1) })
+		}
+		for waiting() < len(list) {
+			runtime.Gosched()
+		}
+		for i := range list {
+			list[i].Store(1)
+			Wake(&list[i], All)
+		}
+		wg.Wait()
 	}
-	for waiting() < len(list) {
-		runtime.Gosched()
-	}
-	for i := range list {
-		list[i].Store(1)
-		Wake(&list[i], All)
-	}
-	wg.Wait()
 	fmt.Println("all awake", Late.Load())
 	return nil
 }
