@@ -31,6 +31,9 @@ func (b *Borrowed) Release() {
 		b.spares.put(b.spare)
 	default:
 		b.src.reader.Release(b.hold)
+		if b.src.left.Load() {
+			b.src.subscriber.letGo(b.src)
+		}
 	}
 	*b = Borrowed{}
 }
@@ -94,6 +97,9 @@ func (s *Subscriber) tryBorrow(b *Borrowed) error {
 				s.spares.put(spare)
 			} else {
 				s.spares.keep(spare, data)
+			}
+			if s.closed.Load() {
+				return s.explain(ErrClosed) // the memory may have been cut off before
 			}
 			b.Data, b.Publisher, b.Sequence = data, src.id, sequence
 			b.src, b.hold, b.spares, b.spare = src, hold, &s.spares, spare

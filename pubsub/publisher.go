@@ -82,6 +82,8 @@ type Publisher struct {
 	limit  int     // of the arena
 	loans  tickets // of the publishing goroutine
 
+	turns sync.Mutex // of those who share it: see Locked
+
 	mu      sync.Mutex // taken after the writer's
 	closed  bool
 	chunks  []*memory.Memory // further ones of the arena; index i+1

@@ -167,10 +167,11 @@ func publish(args []string) error {
 	if err := p.WaitSubscribers(background, 3); err != nil {
 		return err
 	}
+	there := p.Subscribers() // who has received the last message may have left
 	if err := publishAll(p, n); err != nil {
 		return err
 	}
-	fmt.Println("published", p.Subscribers())
+	fmt.Println("published", there)
 	fmt.Scanln(&line)
 	return nil
 }

@@ -26,6 +26,10 @@ type source struct {
 	memory *memory.Memory
 	reader *ring.Reader
 
+	subscriber *Subscriber
+	left       atomic.Bool // nothing is received of it any more; what is borrowed is
+	closed     bool        // guarded by the subscriber's mu
+
 	gone    atomic.Bool // it publishes no more
 	drained bool        // its ring was empty after that; of the receiving goroutine
 
@@ -108,8 +112,16 @@ func (c *chunks) ending() error {
 	return c.why
 }
 
-// close ends the use of the source. The receiving goroutine may still be using it.
+// close ends the use of the source. The receiving goroutine may still be using it. The
+// caller holds the subscriber's mu.
 func (src *source) close(d *domain.Domain) {
+	if src.closed {
+		return
+	}
+	src.closed = true
+	if src.reader != nil {
+		src.reader.Abandon() // before another has the place
+	}
 	if src.place != nil {
 		d.Control().Give(src.place)
 		src.place = nil
@@ -166,7 +178,7 @@ func (s *Subscriber) ask(r *meet.Remote) error {
 	if err != nil {
 		return err
 	}
-	src := &source{remote: r, id: observe.ID(r.Peer().ID(), r.Port()), place: place, entry: place.Entry,
+	src := &source{remote: r, id: observe.ID(r.Peer().ID(), r.Port()), place: place, entry: place.Entry, subscriber: s,
 		chunks: chunks{memory: map[int]*memory.Memory{}, arrived: make(chan struct{})}}
 	l := link{at: uint32(place.Offset()), history: uint64(s.config.History)}
 	if s.config.Peek {
@@ -287,6 +299,25 @@ func (s *Subscriber) remove(src *source) {
 		s.past.Received += received
 		s.past.Lost += lost
 		s.sources.Store(&after)
+		s.kept = append(s.kept, src)
+	}
+	src.left.Store(true)
+	s.close(src)
+}
+
+// letGo forgets a source of which nothing is received any more, if that was the last
+// of it that was borrowed.
+func (s *Subscriber) letGo(src *source) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.close(src)
+}
+
+// close closes a source that has been removed, unless something of it is borrowed: then
+// its memory, and the words that say so, are needed still. The caller holds mu.
+func (s *Subscriber) close(src *source) {
+	if i := slices.Index(s.kept, src); i >= 0 && !src.reader.Holds() {
+		s.kept = slices.Delete(s.kept, i, i+1)
 		src.close(s.domain)
 	}
 }

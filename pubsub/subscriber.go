@@ -79,6 +79,7 @@ type Subscriber struct {
 	refused []error                  // by some, or they could not be had; those that were not reported yet
 	news    chan struct{}            // closed when one of the above changes
 	past    SubscriberStats          // with sources that were removed
+	kept    []*source                // that were removed while something of them was borrowed
 }
 
 // answerTime is how long Subscribe waits for publishers that do not answer.
@@ -89,7 +90,8 @@ const answerTime = 100 * time.Millisecond
 // When it returns, everything that the publishers which are there publish from then on
 // is received, or reported as lost; but for those that have not answered within
 // 100 ms, because they are stopped: they follow when they go on. Publishers that
-// come later are received from their first message on.
+// come later are received from their first message on, but for those that have waited
+// 100 ms in vain for this process because it was stopped: see [Publish].
 //
 // If all publishers that are there refuse, for another schema, it is an error that
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
@@ -283,6 +285,9 @@ func (s *Subscriber) poll() (message []byte, publisher, sequence uint64, err err
 		if s.streak++; s.streak >= streakMost {
 			s.current = nil
 		}
+		if s.closed.Load() {
+			return nil, 0, 0, s.explain(ErrClosed) // the memory may have been cut off before
+		}
 		return data, src.id, sequence, nil
 	}
 	if err == ErrEmpty && s.polled == s.sources.Load() && len(*s.polled) == 1 && !src.gone.Load() && !s.closed.Load() {
@@ -321,6 +326,9 @@ func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err 
 		if err == nil {
 			s.buffer = data
 			s.current, s.streak = src, 1
+			if s.closed.Load() {
+				return nil, 0, 0, s.explain(ErrClosed)
+			}
 			return data, src.id, sequence, nil
 		}
 		if err = s.ended(src, err); err != nil {
@@ -460,6 +468,10 @@ func (s *Subscriber) Close() error {
 		s.past.add(src)
 		src.close(s.domain)
 	}
+	for _, src := range s.kept {
+		src.close(s.domain)
+	}
+	s.kept = nil
 	if err != nil {
 		return &Error{"close the subscriber of", s.topic, err, ""}
 	}

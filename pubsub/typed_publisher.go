@@ -3,7 +3,6 @@ package pubsub
 import (
 	"context"
 	"reflect"
-	"sync"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/mmap"
@@ -164,36 +163,33 @@ func (p *PublisherOf[T]) Locked() *LockedPublisherOf[T] { return &LockedPublishe
 
 // LockedPublisherOf is a publisher of values that several goroutines share. One that
 // waits for room keeps the others waiting too.
-type LockedPublisherOf[T any] struct {
-	mu sync.Mutex
-	p  *PublisherOf[T]
-}
+type LockedPublisherOf[T any] struct{ p *PublisherOf[T] }
 
 // Publish is [PublisherOf.Publish].
 func (l *LockedPublisherOf[T]) Publish(ctx context.Context, value *T) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.p.bytes.turns.Lock()
+	defer l.p.bytes.turns.Unlock()
 	return l.p.Publish(ctx, value)
 }
 
 // TryPublish is [PublisherOf.TryPublish].
 func (l *LockedPublisherOf[T]) TryPublish(value *T) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.p.bytes.turns.Lock()
+	defer l.p.bytes.turns.Unlock()
 	return l.p.TryPublish(value)
 }
 
 // PublishBatch is [PublisherOf.PublishBatch].
 func (l *LockedPublisherOf[T]) PublishBatch(ctx context.Context, values []T) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.p.bytes.turns.Lock()
+	defer l.p.bytes.turns.Unlock()
 	return l.p.PublishBatch(ctx, values)
 }
 
 // TryPublishBatch is [PublisherOf.TryPublishBatch].
 func (l *LockedPublisherOf[T]) TryPublishBatch(values []T) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.p.bytes.turns.Lock()
+	defer l.p.bytes.turns.Unlock()
 	return l.p.TryPublishBatch(values)
 }
 

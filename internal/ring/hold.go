@@ -18,6 +18,7 @@ type holds struct {
 	bytes [layout.ReaderHoldsCount]int
 	uses  [layout.ReaderHoldsCount]int // how often each was in use before
 	inUse int                          // the sum of bytes
+	over  bool                         // nothing can be borrowed any more
 }
 
 // Borrow is [Reader.Next] that does not copy what is in the arena: the message is
@@ -96,6 +97,9 @@ func (h *holds) add(e *Entry, position uint64, n int) (int, error) {
 	if n > h.limit {
 		return -1, fmt.Errorf("%w: %d bytes of at most %d, an eighth of the arena", ErrTooLargeToBorrow, n, h.limit)
 	}
+	if h.over {
+		return -1, ErrClosed
+	}
 	i := bits.TrailingZeros64(^h.held)
 	if i == len(h.bytes) || h.inUse+n > h.limit {
 		return -1, ErrTooManyHolds
@@ -107,6 +111,21 @@ func (h *holds) add(e *Entry, position uint64, n int) (int, error) {
 	// SYNC POINT hold: before Reading changes, which holds the block until then.
 	e.held.Store(h.held)
 	return h.uses[i]*len(h.bytes) + i, nil
+}
+
+// Holds says whether anything is borrowed. Any goroutine may call it.
+func (r *Reader) Holds() bool {
+	r.holds.mu.Lock()
+	defer r.holds.mu.Unlock()
+	return r.holds.held != 0
+}
+
+// Abandon gives back everything, for good: a Release that comes later does nothing. The
+// reader's entry can be another's then. Any goroutine may call it.
+func (r *Reader) Abandon() {
+	r.holds.mu.Lock()
+	defer r.holds.mu.Unlock()
+	r.holds.held, r.holds.inUse, r.holds.over = 0, 0, true
 }
 
 // Release gives back what was borrowed. Any goroutine may call it. To release a hold
