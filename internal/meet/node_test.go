@@ -139,6 +139,24 @@ func TestFolders(t *testing.T) {
 	}
 }
 
+// There are connections only where ports meet: not of one role, nor of other names.
+func TestNoConnectionWithoutAMeeting(t *testing.T) {
+	dir := domain(t)
+	n, p := node(t, dir, patient), start(t, nil, dir)
+	p.must("add p publisher topic", "add s subscriber other")
+	add(t, n, meet.Publisher, "topic")
+	add(t, n, meet.Subscriber, "third")
+	if got := n.Connections(); got != 0 {
+		t.Errorf("%d connections to a participant with whom nothing is shared", got)
+	}
+	_, h, _ := add(t, n, meet.Observer, "topic")
+	next(t, "found", h.found)
+	next(t, "found", h.found) // its own too
+	if got := n.Connections(); got != 3 {
+		t.Errorf("%d connections; want one to the other, and the two ends of one to itself", got)
+	}
+}
+
 // Close ends an Add that waits for a stopped peer; all calls say ErrClosed then.
 func TestCloseWhileAdding(t *testing.T) {
 	dir := domain(t)
