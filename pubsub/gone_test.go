@@ -86,7 +86,7 @@ func TestReleaseAfterClose(t *testing.T) {
 	if err := closed.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s, b := borrow() // in the same place
+	s, b := borrow()                                      // in the same place
 	if _, err := s.TryReceive(); err != pubsub.ErrEmpty { // only the hold holds it
 		t.Fatal(err)
 	}

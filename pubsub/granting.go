@@ -72,11 +72,11 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		// Messages are published meanwhile, and are the subscriber's from LINKED on: it
 		// must have all their memory then, if this process dies here.
 		for i, c := range p.chunks {
-			if err := r.Send(typeChunk, chunk{uint32(i + 1)}.encode(), c.File()); err != nil {
+			if err := r.Post(typeChunk, chunk{uint32(i + 1)}.encode(), c.File()); err != nil {
 				return err
 			}
 		}
-		if err := r.Send(typeLinked, linked{s, uint64(p.limit)}.encode(), p.memory.File()); err != nil {
+		if err := r.Post(typeLinked, linked{s, uint64(p.limit)}.encode(), p.memory.File()); err != nil {
 			return err
 		}
 		p.peers[r] = joined

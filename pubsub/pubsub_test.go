@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 		"subscribe typed":       subscribeTyped,
 		"stream typed":          streamTyped,
 		"publish":               publish,
+		"publish many":          publishMany,
 		"stream":                stream,
 		"starved subscriber":    starvedSubscriber,
 		"starved receiver":      starvedReceiver,

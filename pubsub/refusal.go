@@ -73,7 +73,7 @@ func (p *Publisher) refuse(r *meet.Remote, reason string) error {
 	p.mu.Lock()
 	p.refused[r] = reason
 	p.mu.Unlock()
-	return r.Send(typeRefused, []byte(reason))
+	return r.Post(typeRefused, []byte(reason))
 }
 
 // refusalsNamed is how many an error names.

@@ -187,7 +187,7 @@ func (s *Subscriber) ask(r *meet.Remote) error {
 	s.mu.Lock()
 	s.known[r] = src
 	s.mu.Unlock()
-	if err := r.Send(typeLink, l.encode(), place.File()); err != nil {
+	if err := r.Post(typeLink, l.encode(), place.File()); err != nil {
 		return err
 	}
 	return nil

@@ -48,7 +48,7 @@ type conn struct {
 	dead     bool     // the peer's process has ended
 	inbox    []task
 	shut     bool // nobody looks into the inbox any more
-	queue    [][]byte
+	queue    []packet
 	flushing bool          // a goroutine waits for room to send the queue
 	hurry    chan struct{} // ends a wait before another attempt to connect
 
@@ -114,6 +114,10 @@ func (c *conn) detach() {
 	c.mu.Lock()
 	file, pidfd := c.file, c.pidfd
 	c.file, c.raw, c.pidfd, c.dead = nil, nil, nil, false
+	for _, p := range c.queue {
+		closeAll(p.fds)
+	}
+	c.queue = nil
 	c.mu.Unlock()
 	for _, f := range []*os.File{file, pidfd} {
 		if f != nil {

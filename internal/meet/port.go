@@ -291,6 +291,16 @@ func (n *Node) unregister(k key, role Role) {
 // enough of what was sent before, ErrGone, ErrTooLong, ErrForked, and what the
 // kernel says about descriptors.
 func (r *Remote) Send(t uint16, body []byte, files ...*os.File) error {
+	return r.send(t, body, files, false)
+}
+
+// Post is [Remote.Send] of what the peer has to have, sooner or later: it waits for room
+// in a queue, up to which the error matches ErrQuota.
+func (r *Remote) Post(t uint16, body []byte, files ...*os.File) error {
+	return r.send(t, body, files, true)
+}
+
+func (r *Remote) send(t uint16, body []byte, files []*os.File, queued bool) error {
 	if life.Forked() {
 		return ErrForked
 	}
@@ -301,7 +311,7 @@ func (r *Remote) Send(t uint16, body []byte, files ...*os.File) error {
 		return ErrGone
 	}
 	f := frame{kind: frameMessage, typ: t, from: r.local.id, to: r.id, body: body}
-	return withFDs(files, nil, func(fds []int) error { return r.conn.send(&f, fds) })
+	return withFDs(files, nil, func(fds []int) error { return r.conn.send(&f, fds, queued) })
 }
 
 // withFDs calls fn with the files' descriptors, which are open meanwhile.

@@ -175,17 +175,38 @@ func (c *conn) transmit(f *frame) error {
 	if f.kind == framePortGone && c.takeBack(f.from) {
 		return nil
 	}
-	packet := f.encode()
+	bytes := f.encode()
 	if len(c.queue) == 0 {
-		err := c.sendNow(packet, nil)
+		err := c.sendNow(bytes, nil)
 		if !busy(err) {
 			return nil
 		}
 	}
+	return c.enqueue(bytes, nil)
+}
+
+// A packet is to be sent, with descriptors that are its own.
+type packet struct {
+	bytes []byte
+	fds   []int
+}
+
+// enqueue has a packet sent when there is room; c.mu is held. The descriptors stay the
+// caller's.
+func (c *conn) enqueue(bytes []byte, fds []int) error {
 	if len(c.queue) >= c.node.config.Queue {
 		return fmt.Errorf("%w: %d announcements and answers wait for a peer that does not read", ErrQuota, len(c.queue))
 	}
-	c.queue = append(c.queue, packet)
+	p := packet{bytes: bytes}
+	for _, fd := range fds {
+		own, err := sys.DupCloexec(fd)
+		if err != nil {
+			closeAll(p.fds)
+			return fmt.Errorf("keep a descriptor for a peer that does not read: %w", err)
+		}
+		p.fds = append(p.fds, own)
+	}
+	c.queue = append(c.queue, p)
 	if !c.flushing {
 		c.flushing = true
 		c.node.running.Add(1)
@@ -199,7 +220,7 @@ func (c *conn) takeBack(id uint32) bool {
 	untold := false
 	kept := c.queue[:0]
 	for _, packet := range c.queue {
-		f, err := decodeFrame(packet)
+		f, err := decodeFrame(packet.bytes)
 		if err == nil && f.from == id && (f.kind == framePort || f.kind == frameAsk) {
 			untold = untold || f.kind == framePort
 		} else {
@@ -223,28 +244,35 @@ func (c *conn) flush(raw syscall.RawConn) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for len(c.queue) > 0 && c.raw != nil {
-			if busy(c.sendNow(c.queue[0], nil)) {
+			if busy(c.sendNow(c.queue[0].bytes, c.queue[0].fds)) {
 				return false
 			}
+			closeAll(c.queue[0].fds)
 			c.queue = c.queue[1:]
 		}
-		c.queue, c.flushing = nil, false
+		c.flushing = false // what is left is closed with the connection
 		return true
 	})
 }
 
-// send sends a message now, or not at all. It does not overtake what is queued.
-func (c *conn) send(f *frame, fds []int) error {
+// send sends a message now; or, if there is no room, when there is some, or not at all.
+// It does not overtake what is queued.
+func (c *conn) send(f *frame, fds []int, queued bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.raw == nil || c.why != nil:
 		return ErrGone
+	case len(c.queue) > 0 && queued:
+		return c.enqueue(f.encode(), fds)
 	case len(c.queue) > 0:
 		return ErrBusy
 	}
-	err := c.sendNow(f.encode(), fds)
+	bytes := f.encode()
+	err := c.sendNow(bytes, fds)
 	switch {
+	case busy(err) && queued:
+		return c.enqueue(bytes, fds)
 	case busy(err):
 		return ErrBusy
 	case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET), errors.Is(err, os.ErrClosed), errors.Is(err, syscall.ENOTCONN):

@@ -22,7 +22,7 @@ func TestMessagesDoNotOvertake(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := frame{kind: frameMessage, from: 1, to: 1}
-	send := func(queue [][]byte) error {
+	send := func(queue []packet) error {
 		c.mu.Lock()
 		if c.raw == nil {
 			c.mu.Unlock()
@@ -30,14 +30,14 @@ func TestMessagesDoNotOvertake(t *testing.T) {
 		}
 		c.queue = queue
 		c.mu.Unlock()
-		return c.send(&f, nil)
+		return c.send(&f, nil, false)
 	}
 	for err = send(nil); errors.Is(err, ErrGone); err = send(nil) {
 	}
 	if err != nil {
 		t.Errorf("with nothing queued: %v", err)
 	}
-	if err := send([][]byte{f.encode()}); !errors.Is(err, ErrBusy) {
+	if err := send([]packet{{bytes: f.encode()}}); !errors.Is(err, ErrBusy) {
 		t.Errorf("with something queued: %v", err)
 	}
 }
