@@ -139,6 +139,10 @@ func ExampleLaggedError() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	// On a machine that is busy it may not have answered in time.
+	if err := exchange.WaitSubscribers(ctx, 1); err != nil {
+		log.Fatal(err)
+	}
 	for price := range 1000 {
 		if err := exchange.Publish(ctx, fmt.Append(nil, price)); err != nil {
 			log.Fatal(err)

@@ -312,6 +312,16 @@ func TestStarvedPublisher(t *testing.T) {
 // done than to look at memory that has come.
 func cannotMap() error { return proctest.Answer(syscall.SYS_LSEEK, syscall.ENOMEM) }
 
+// subscribeAndFail subscribes, and returns the error, of whichever call has it.
+func subscribeAndFail(d *memlane.Domain) error {
+	s, err := pubsub.Subscribe(d, "numbers", nil)
+	if err == nil {
+		defer s.Close()
+		_, err = s.Receive(background)
+	}
+	return err
+}
+
 // mappingSubscriber is a process that subscribes twice, and can map nothing of others.
 // Args: the folder. It says each error.
 func mappingSubscriber(args []string) error {
@@ -324,7 +334,7 @@ func mappingSubscriber(args []string) error {
 		return err
 	}
 	for range 2 {
-		_, err := pubsub.Subscribe(d, "numbers", nil)
+		err := subscribeAndFail(d)
 		fmt.Println(errors.Is(err, syscall.ENOMEM), err)
 	}
 	return nil
@@ -340,37 +350,58 @@ func TestMappingSubscriber(t *testing.T) {
 	}
 	s := proctest.Start(t, nil, "mapping subscriber", folder)
 	for range 2 {
-		if line := s.Line(); !strings.HasPrefix(line, `true pubsub: subscribe to "numbers"`) || !strings.Contains(line, "vm.max_map_count") {
+		if line := s.Line(); !strings.HasPrefix(line, "true pubsub: ") || !strings.Contains(line, `"numbers"`) || !strings.Contains(line, "vm.max_map_count") {
 			t.Errorf("got %q", line)
 		}
 	}
 	eventually(t, "forgotten", func() bool { return p.Subscribers() == 0 })
 }
 
-// mappingPublisher is a process that publishes, and can map nothing of others. Args: the
-// folder. When there is a line of input it says whom it misses.
+// mappingPublisher is a process that publishes a topic, and then can map nothing of
+// others. For each line of input it publishes in that topic, and begins another, of which
+// it says whom it misses. Args: the folder.
 func mappingPublisher(args []string) error {
 	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	p, err := pubsub.Publish(d, "numbers", nil)
+	other, err := pubsub.Publish(d, "other", nil)
 	if err != nil {
+		return err
+	}
+	if err := other.WaitSubscribers(background, 1); err != nil {
 		return err
 	}
 	if err := cannotMap(); err != nil {
 		return err
 	}
-	fmt.Println("ready")
-	var line string
-	for {
+	over, cancel := context.WithCancel(background)
+	cancel()
+	for i := uint64(0); ; i++ {
+		var line string
 		if _, err := fmt.Scanln(&line); err != nil {
 			return err
 		}
-		over, cancel := context.WithCancel(background)
-		cancel()
-		fmt.Println(p.WaitSubscribers(over, 1))
+		if err := other.Publish(background, message(i, 40)); err != nil {
+			return err
+		}
+		p, err := pubsub.Publish(d, "numbers", nil)
+		if err != nil {
+			return err
+		}
+		var missing error
+		err = soon("refused", func() bool {
+			missing = p.WaitSubscribers(over, 1)
+			return errors.Is(missing, pubsub.ErrRefused)
+		})
+		if err != nil {
+			return err
+		}
+		fmt.Println(missing)
+		if err := p.Close(); err != nil {
+			return err
+		}
 	}
 }
 
@@ -378,36 +409,27 @@ func mappingPublisher(args []string) error {
 // why; in other topics the two go on.
 func TestMappingPublisher(t *testing.T) {
 	folder := t.TempDir()
-	p := proctest.Start(t, nil, "mapping publisher", folder)
-	if got := p.Line(); got != "ready" {
-		t.Fatal(got)
-	}
 	d := open(t, folder)
+	s, err := pubsub.Subscribe(d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := pubsub.Subscribe(d, "other", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := proctest.Start(t, nil, "mapping publisher", folder)
 	why := syscall.ENOMEM.Error()
-	for range 2 {
-		// One more has to be there, or it is Subscribe that says it.
-		other, err := pubsub.Publish(d, "numbers", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := pubsub.Subscribe(d, "numbers", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for i := range uint64(2) {
+		p.Send("go")
+		line := p.Line()
 		_, err = s.Receive(background)
 		says(t, err, pubsub.ErrRefused, `"numbers"`, fmt.Sprintf("process %d", p.PID()), why)
-		p.Send("whom?")
-		if line := p.Line(); !strings.Contains(line, pubsub.ErrRefused.Error()) || !strings.Contains(line, why) || !strings.Contains(line, fmt.Sprintf("process %d", os.Getpid())) {
-			t.Errorf("the publisher says %q", line)
+		for _, want := range []string{pubsub.ErrRefused.Error(), why, fmt.Sprintf("process %d", os.Getpid())} {
+			if !strings.Contains(line, want) {
+				t.Errorf("the publisher says %q, without %q", line, want)
+			}
 		}
-		if err := other.Publish(background, message(1, 40)); err != nil {
-			t.Fatal(err)
-		}
-		if m, err := s.Receive(background); err != nil || len(m.Data) != 40 {
-			t.Errorf("%d bytes, %v", len(m.Data), err)
-		}
-		if err := errors.Join(s.Close(), other.Close()); err != nil {
-			t.Error(err)
-		}
+		next(t, other, i)
 	}
 }

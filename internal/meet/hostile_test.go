@@ -554,7 +554,7 @@ func TestDropWithoutBlame(t *testing.T) {
 // meets them when it adds the port once more.
 func TestStarvedAdd(t *testing.T) {
 	dir := domain(t)
-	p := start(t, nil, dir)
+	p := start(t, nil, dir, "patient")
 	p.must("add first subscriber topic") // so that it is registered already
 	alone := p.do("fds")
 	n := node(t, dir, patient)

@@ -97,6 +97,8 @@ func obey(args []string) error {
 	c := &meet.Config{}
 	for _, word := range args[1:] {
 		switch name, value, _ := strings.Cut(word, "="); name {
+		case "patient":
+			c.Answer = time.Hour
 		case "old-kernel":
 			meet.WithoutPeerPidfd()
 		case "backlog":
