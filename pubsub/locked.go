@@ -1,8 +1,6 @@
 package pubsub
 
-import (
-	"context"
-)
+import "context"
 
 // Locked returns a publisher of the same messages that any number of goroutines may
 // use at once: they take turns. The Publisher itself must not be used beside it,

@@ -12,9 +12,9 @@ import (
 )
 
 // A publisher refuses a subscriber whose schema is another, or whose memory it cannot
-// have. Whoever came later, both
-// sides have to learn it: the subscriber by an error of Subscribe or, if it was
-// there first, of the call that receives; the publisher by that of WaitSubscribers.
+// have. Whoever came later, both sides have to learn it: the subscriber by an error of
+// Subscribe or, if it was there first, of the call that receives; the publisher by that
+// of WaitSubscribers.
 
 // fixRefused is what to do about it.
 const fixRefused = "if it is the schema, use the same type, or the same Schema, on both sides"

@@ -308,15 +308,14 @@ func (t *Table) look(id ID) {
 			return
 		}
 		seen := life.Load()
-		switch {
-		case !t.Marked(id):
-			marked = time.Time{} // it had not stored its life word yet
-		case marked.IsZero():
-			marked = time.Now()
-			fallthrough
-		default:
+		if t.Marked(id) {
+			if marked.IsZero() {
+				marked = time.Now()
+			}
 			// The kernel woke one watcher, of one process. He wakes the others.
 			wait.Wake(life, wait.All)
+		} else {
+			marked = time.Time{} // it had not stored its life word yet
 		}
 		if t.Gone(id) {
 			break

@@ -60,8 +60,11 @@ func (w *Writer) takeElsewhere(ctx context.Context, n int, mayWait bool) (b bloc
 		return b, ErrClosed
 	}
 	growErr := w.grow(n)
-	if b, ok := w.arena.take(n, true); ok {
-		return b, nil
+	for ; growErr == nil; growErr = w.grow(n) {
+		// A chunk can be smaller than this: one that could not be announced before.
+		if b, ok := w.arena.take(n, true); ok {
+			return b, nil
+		}
 	}
 	if !w.arena.canHave(n) {
 		// Dropping or waiting would be in vain.

@@ -10,10 +10,10 @@
 // # A message's way
 //
 // The message at position p is in one of the slots, which are used from the last to the
-// first, and then again; see slots.at. The writer
-// fills in the slot, then stores p+1 as its stamp, with one atomic store; a reader
-// at p looks at the stamp until it is that. Then it copies, and looks at the stamp
-// again: if the writer has come round meanwhile, what was copied is not used.
+// first, and then again; see slots.at. The writer fills in the slot, then stores p+1 as
+// its stamp, with one atomic store; a reader at p looks at the stamp until it is that.
+// Then it copies, and looks at the stamp again: if the writer has come round meanwhile,
+// what was copied is not used.
 //
 // Before the writer comes round to slots that have messages, it says so: it stores
 // the tail, the oldest position that is still good, and takes the stamps away of

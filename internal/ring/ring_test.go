@@ -25,6 +25,7 @@ type topic struct {
 
 	mu      sync.Mutex
 	chunks  [][]byte
+	small   int // bytes of the next chunk, whatever is asked for; 0: that
 	evicted []error
 }
 
@@ -44,6 +45,9 @@ func (tp *topic) Grow(i, n int) ([]byte, error) {
 	defer tp.mu.Unlock()
 	if i != len(tp.chunks) {
 		return nil, fmt.Errorf("chunk %d after %d", i, len(tp.chunks))
+	}
+	if tp.small != 0 {
+		n, tp.small = tp.small, 0
 	}
 	b := region.Heap(n).Bytes(0, n)
 	tp.chunks = append(tp.chunks, b)
@@ -315,5 +319,18 @@ func TestOvertaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		wg.Wait()
+	}
+}
+
+// A chunk that was made for a small message, and could not be announced then, is what a
+// larger one is given first: the arena grows once more for it.
+func TestGrowsAgainForALargerMessage(t *testing.T) {
+	for _, policy := range []ring.Policy{ring.DropOldest, ring.Block} {
+		tp := newTopic(t, ring.Config{Slots: 4, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 1 << 20, Policy: policy})
+		tp.small = 8192
+		m := make([]byte, 100_000)
+		if err := tp.w.TryPublish(m); err != nil {
+			t.Errorf("%v: %v", policy, err)
+		}
 	}
 }

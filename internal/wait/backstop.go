@@ -65,8 +65,9 @@ func (b *stop) run() {
 		} else {
 			time.Sleep(min(max(restTimes*Recheck, restPerWaiter*time.Duration(waiting)), restMost) - grace)
 		}
-		needed, n, parked := b.needed()
-		waiting = n
+		var needed bool
+		var parked uint64
+		needed, waiting, parked = b.needed()
 		if parked != before {
 			before, quiet = parked, 0
 		}

@@ -27,6 +27,10 @@
 // (futex_waitv): 10,000 waiters are about 140 threads. Their wake goes through a
 // channel, which costs a few microseconds more.
 //
+// To get out a waiter whom no wake reaches, all threads of the process are interrupted
+// with SIGURG. For that a process that has waited keeps one descriptor open: the list of
+// its threads, in /proc.
+//
 // # The backstop
 //
 // Whoever has a word mapped, if only for reading, can move its sleepers elsewhere
