@@ -1,12 +1,6 @@
 package main
 
-import "fmt"
-
-// A broken is an invariant that did not hold. It is an error of a worker, or the
-// judgement of the conductor.
-type broken struct{ kind, text string }
-
-func (b *broken) Error() string { return b.kind + ": " + b.text }
+import "github.com/memlane/memlane/test/prove/rounds"
 
 // The kinds: what must not happen.
 const (
@@ -28,14 +22,9 @@ const (
 	eventMadeUp = "an event made up a set"
 
 	nameWrong = "a name is not whole, or not once in the directory"
-
-	stuck      = "stuck"
-	unexpected = "an operation failed that cannot"
 )
 
-func breaks(kind, format string, args ...any) *broken {
-	return &broken{kind, fmt.Sprintf(format, args...)}
-}
-
 // failed is what an operation returned that must succeed.
-func failed(what string, err error) *broken { return breaks(unexpected, "%s: %v", what, err) }
+func failed(what string, err error) *rounds.Broken {
+	return rounds.Breaks(rounds.Unexpected, "%s: %v", what, err)
+}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // set sets the manual event.
@@ -52,10 +54,10 @@ func (w *worker) await() error {
 	case err != nil:
 		return failed("wait after", err)
 	case now == seen:
-		return breaks(eventMadeUp, "the count is still %d", now)
+		return rounds.Breaks(eventMadeUp, "the count is still %d", now)
 	}
 	if seen < w.seen || now < seen {
-		return breaks(eventLost, "the count was %d, then %d, then %d", w.seen, seen, now)
+		return rounds.Breaks(eventLost, "the count was %d, then %d, then %d", w.seen, seen, now)
 	}
 	w.seen = now
 	return nil

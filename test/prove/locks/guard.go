@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/shmsync"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // enter takes a permit of the guard, or two, and a place for each, and gives them
@@ -73,7 +74,7 @@ func (w *worker) enter() error {
 // incarnation. A permit is free as soon as its holder can do nothing any more,
 // which can be a moment before the conductor has entered its death.
 func (w *worker) place() (int, error) {
-	for end := time.Now().Add(time.Duration(w.ledger.header.patience.Load())); ; time.Sleep(50 * time.Microsecond) {
+	for end := time.Now().Add(time.Duration(w.ledger.Header.patience.Load())); ; time.Sleep(50 * time.Microsecond) {
 		holders := w.holders()
 		for i, holder := range holders {
 			if (holder == 0 || w.ledger.isDead(incarnationOf(holder))) && w.guarded.places[i].CompareAndSwap(holder, w.next()) {
@@ -88,7 +89,7 @@ func (w *worker) place() (int, error) {
 			living = living && holder != 0 && !w.ledger.isDoomed(incarnationOf(holder))
 		}
 		if living || time.Now().After(end) {
-			return 0, breaks(crowded, "%d finds no place: those of %x, who live: %v", w.incarnation, holders, living)
+			return 0, rounds.Breaks(crowded, "%d finds no place: those of %x, who live: %v", w.incarnation, holders, living)
 		}
 	}
 }
@@ -114,7 +115,7 @@ func incarnationOf(holder uint64) uint64 { return holder >> 32 }
 func (w *worker) yield(place int) error {
 	p := &w.guarded.places[place]
 	if holder := p.Load(); incarnationOf(holder) != w.incarnation || !p.CompareAndSwap(holder, 0) {
-		return breaks(placeTaken, "%d finds %x in its place", w.incarnation, holder)
+		return rounds.Breaks(placeTaken, "%d finds %x in its place", w.incarnation, holder)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/shmsync"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // A span is what is known of a number: it lies between the two, both included. What
@@ -24,8 +25,8 @@ type sums struct {
 
 // sum adds up the ledger.
 func (l *ledger) sum() (s sums) {
-	for i := range l.entries {
-		e := &l.entries[i]
+	for i := range l.Entries {
+		e := &l.Entries[i]
 		for _, c := range []struct {
 			of  *count
 			all *span
@@ -67,7 +68,7 @@ func judge(s sums, l left) error {
 	var all []error
 	check := func(ok bool, kind, format string, args ...any) {
 		if !ok {
-			all = append(all, breaks(kind, format, args...))
+			all = append(all, rounds.Breaks(kind, format, args...))
 		}
 	}
 	check(l.a >= s.sections.least, sectionLost, "%d counted, %d to %d made", l.a, s.sections.least, s.sections.most)
@@ -105,9 +106,9 @@ func (a *arena) take(patience time.Duration, survivors []*arena) (l left, err er
 	g := a.guarded
 	switch {
 	case err != nil && !errors.Is(err, shmsync.ErrOwnerDied):
-		return l, breaks(stuck, "lock at the end: %v", err)
+		return l, rounds.Breaks(rounds.Stuck, "lock at the end: %v", err)
 	case g.a != g.b && (whole || g.a != g.b+1):
-		return l, breaks(torn, "%d and %d are left, whole: %v", g.a, g.b, whole)
+		return l, rounds.Breaks(torn, "%d and %d are left, whole: %v", g.a, g.b, whole)
 	}
 	l.a = g.a
 	if err := errors.Join(a.mutex.Consistent(), a.mutex.Unlock()); err != nil {
@@ -170,7 +171,7 @@ func takeGuard(ctx context.Context, survivors []*arena) (taken, free int, err er
 		return 0, 0, failed("look at the guard", err)
 	}
 	if len(st.Holders) > 0 {
-		return 0, 0, breaks(permitLost, "all are released, and %v still hold some", st.Holders)
+		return 0, 0, rounds.Breaks(permitLost, "all are released, and %v still hold some", st.Holders)
 	}
 	return len(held), st.Permits, nil
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 func TestMain(m *testing.M) {
@@ -21,12 +23,18 @@ func TestKills(t *testing.T) {
 	if _, err := os.Stat(dir); err != nil {
 		dir = t.TempDir()
 	}
-	r := &run{kills: 200, workers: 5, mutants: mutants[:1], seed: 1, dir: dir, file: filepath.Join(t.TempDir(), "PROOF.md"), started: "now", commit: "this", kernel: "here"}
-	if err := r.all(context.Background()); err != nil {
+	c := campaign(new(5))
+	c.Kills, c.Mutants, c.Seed, c.Dir, c.File = 200, mutants[:1], 1, dir, filepath.Join(t.TempDir(), "PROOF.md")
+	if err := c.All(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.sum; s.kills < r.kills || s.caught != 1 || s.stops == 0 || s.sections == 0 || s.deaths == 0 || s.guarded == 0 || s.posted == 0 || s.set == 0 || s.names == 0 {
-		t.Errorf("not everything was done: %+v", s)
+	if c.Killed < c.Kills || c.Caught != 1 {
+		t.Errorf("%d kills, %d mutants caught; want %d and 1", c.Killed, c.Caught, c.Kills)
+	}
+	for i, what := range c.Columns {
+		if c.Figures[i] == 0 && slices.Contains([]string{"stops", "sections", "owners died", "guarded", "posted", "set", "names"}, what) {
+			t.Errorf("no %s", what)
+		}
 	}
 }
 
@@ -62,7 +70,7 @@ func TestJudge(t *testing.T) {
 		var got []string
 		if err := judge(s, l); err != nil {
 			for _, err := range err.(interface{ Unwrap() []error }).Unwrap() {
-				got = append(got, err.(*broken).kind)
+				got = append(got, err.(*rounds.Broken).Kind)
 			}
 		}
 		if !slices.Equal(got, tc.want) {

@@ -1,31 +1,27 @@
 package main
 
-import "time"
+import (
+	"time"
 
-// A mutant is a mistake that the workers of a round make on purpose, and the kinds
-// of judgement by which it must be noticed. What a mutant does stands where it does
-// it.
-type mutant struct {
-	name     string
-	kinds    []string
-	patience time.Duration // of the conductor, where it has to wait for what never comes; 0: the usual
-}
+	"github.com/memlane/memlane/test/prove/rounds"
+)
 
-var mutants = []mutant{
-	{"section without lock", []string{twoInside, torn, sectionLost}, 0},
-	{"section acknowledged only", []string{sectionLost}, 0},
-	{"section counted twice", []string{sectionMadeUp}, 0},
-	{"section that never ends", []string{stuck}, time.Second},
-	{"leaves with the mutex and goes on", []string{takenAlive}, 0},
-	{"guard without permit", []string{crowded}, 0},
-	{"guard released twice", []string{crowded, permitMadeUp}, 0},
-	{"guard cleared for another", []string{placeTaken}, 0},
-	{"guard permit kept for good", []string{permitLost}, time.Second},
-	{"one posted too many", []string{signalMadeUp}, 0},
-	{"one taken in secret", []string{signalLost}, 0},
-	{"set acknowledged only", []string{eventLost}, 0},
-	{"ring acknowledged only", []string{eventLost}, 0},
-	{"answers without rings", []string{eventMadeUp}, 0},
-	{"answer that never hears", []string{stuck}, time.Second},
-	{"name made otherwise", []string{nameWrong}, 0},
+// What a mutant does stands where it does it.
+var mutants = []rounds.Mutant{
+	{Name: "section without lock", Kinds: []string{twoInside, torn, sectionLost}},
+	{Name: "section acknowledged only", Kinds: []string{sectionLost}},
+	{Name: "section counted twice", Kinds: []string{sectionMadeUp}},
+	{Name: "section that never ends", Kinds: []string{rounds.Stuck}, Patience: time.Second},
+	{Name: "leaves with the mutex and goes on", Kinds: []string{takenAlive}},
+	{Name: "guard without permit", Kinds: []string{crowded}},
+	{Name: "guard released twice", Kinds: []string{crowded, permitMadeUp}},
+	{Name: "guard cleared for another", Kinds: []string{placeTaken}},
+	{Name: "guard permit kept for good", Kinds: []string{permitLost}, Patience: time.Second},
+	{Name: "one posted too many", Kinds: []string{signalMadeUp}},
+	{Name: "one taken in secret", Kinds: []string{signalLost}},
+	{Name: "set acknowledged only", Kinds: []string{eventLost}},
+	{Name: "ring acknowledged only", Kinds: []string{eventLost}},
+	{Name: "answers without rings", Kinds: []string{eventMadeUp}},
+	{Name: "answer that never hears", Kinds: []string{rounds.Stuck}, Patience: time.Second},
+	{Name: "name made otherwise", Kinds: []string{nameWrong}},
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/shmsync"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // section takes the mutex, counts up what it guards, and acknowledges it.
@@ -40,7 +41,7 @@ func (w *worker) section() error {
 		return w.leave()
 	}
 	if !w.guarded.inside.CompareAndSwap(w.incarnation, 0) {
-		return breaks(twoInside, "%d finds %d at its end", w.incarnation, w.guarded.inside.Load())
+		return rounds.Breaks(twoInside, "%d finds %d at its end", w.incarnation, w.guarded.inside.Load())
 	}
 	if err := w.mutex.Unlock(); err != nil {
 		return failed("unlock", err)
@@ -62,10 +63,10 @@ func (w *worker) lock() (ok bool, err error) {
 		switch {
 		case err == nil:
 			if !g.inside.CompareAndSwap(0, w.incarnation) {
-				return false, breaks(twoInside, "%d finds %d", w.incarnation, g.inside.Load())
+				return false, rounds.Breaks(twoInside, "%d finds %d", w.incarnation, g.inside.Load())
 			}
 			if g.a != g.b {
-				return false, breaks(torn, "%d and %d", g.a, g.b)
+				return false, rounds.Breaks(torn, "%d and %d", g.a, g.b)
 			}
 			return true, nil
 		case errors.Is(err, shmsync.ErrBusy):
@@ -74,7 +75,7 @@ func (w *worker) lock() (ok bool, err error) {
 			w.entry.deaths.Add(1)
 			// Nobody is gone before his end was ordered.
 			if dead := g.inside.Swap(w.incarnation); dead != 0 && !w.ledger.isDoomed(dead) {
-				return false, breaks(takenAlive, "%d has it from %d", w.incarnation, dead)
+				return false, rounds.Breaks(takenAlive, "%d has it from %d", w.incarnation, dead)
 			}
 			if w.one(8) {
 				return false, w.abandon()
@@ -85,7 +86,7 @@ func (w *worker) lock() (ok bool, err error) {
 			case err == nil:
 				w.entry.recovered.Add(1)
 				if !g.inside.CompareAndSwap(0, w.incarnation) {
-					return false, breaks(twoInside, "%d finds %d and has recovered it", w.incarnation, g.inside.Load())
+					return false, rounds.Breaks(twoInside, "%d finds %d and has recovered it", w.incarnation, g.inside.Load())
 				}
 				return true, w.repair()
 			case !errors.Is(err, fs.ErrInvalid): // somebody else was faster
@@ -101,7 +102,7 @@ func (w *worker) lock() (ok bool, err error) {
 func (w *worker) repair() error {
 	g := w.guarded
 	if g.a != g.b && g.a != g.b+1 {
-		return breaks(torn, "a dead owner left %d and %d", g.a, g.b)
+		return rounds.Breaks(torn, "a dead owner left %d and %d", g.a, g.b)
 	}
 	g.b = g.a
 	if err := w.mutex.Consistent(); err != nil {
@@ -113,7 +114,7 @@ func (w *worker) repair() error {
 // abandon unlocks the mutex as it was left by an owner that died.
 func (w *worker) abandon() error {
 	if !w.guarded.inside.CompareAndSwap(w.incarnation, 0) {
-		return breaks(twoInside, "%d finds %d when it gives up", w.incarnation, w.guarded.inside.Load())
+		return rounds.Breaks(twoInside, "%d finds %d when it gives up", w.incarnation, w.guarded.inside.Load())
 	}
 	if err := w.mutex.Unlock(); !errors.Is(err, shmsync.ErrUnrecoverable) {
 		return failed("unlock without Consistent", err)
@@ -130,7 +131,7 @@ func (w *worker) count() error {
 	w.toil()
 	g.b++
 	if g.a != g.b {
-		return breaks(twoInside, "%d counts to %d and %d", w.incarnation, g.a, g.b)
+		return rounds.Breaks(twoInside, "%d counts to %d and %d", w.incarnation, g.a, g.b)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/memlane/memlane/segment"
 	"github.com/memlane/memlane/shmsync"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // The names come in sets of five, one set after the other, as many as the
@@ -30,13 +31,13 @@ func nameBit(epoch, i int) uint64 { return 1 << (epoch*namesPerEpoch + i) }
 // name looks up one of the epoch's names, and adds it if need be.
 func (w *worker) name() error {
 	w.entry.now.Store(uint64(opName))
-	epoch, i := int(w.ledger.header.epoch.Load()), w.rnd.IntN(namesPerEpoch)
+	epoch, i := int(w.ledger.Header.epoch.Load()), w.rnd.IntN(namesPerEpoch)
 	name := nameOf(epoch, i)
 	if w.one(4) {
 		info, err := shmsync.Lookup(w.Segment, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			if w.entry.named.Load()&nameBit(epoch, i) != 0 {
-				return breaks(nameWrong, "%s was there, and is not any more", name)
+				return rounds.Breaks(nameWrong, "%s was there, and is not any more", name)
 			}
 			return nil
 		}
@@ -90,7 +91,7 @@ func whole(info shmsync.Info, epoch, i int) error {
 		ok = info.Event != nil && info.EventKind == shmsync.Automatic && *info.Event == shmsync.EventStatus{}
 	}
 	if !ok || info.Name != nameOf(epoch, i) {
-		return breaks(nameWrong, "%s is %+v", nameOf(epoch, i), info)
+		return rounds.Breaks(nameWrong, "%s is %+v", nameOf(epoch, i), info)
 	}
 	return nil
 }
@@ -106,10 +107,10 @@ func judgeNames(s *segment.Segment, seen uint64) (names int, err error) {
 		names++
 		epoch, i, ok := parseName(info.Name)
 		if !ok {
-			return names, breaks(nameWrong, "nobody has made %q", info.Name)
+			return names, rounds.Breaks(nameWrong, "nobody has made %q", info.Name)
 		}
 		if there&nameBit(epoch, i) != 0 {
-			return names, breaks(nameWrong, "%s is there twice", info.Name)
+			return names, rounds.Breaks(nameWrong, "%s is there twice", info.Name)
 		}
 		there |= nameBit(epoch, i)
 		if err := whole(info, epoch, i); err != nil {
@@ -117,7 +118,7 @@ func judgeNames(s *segment.Segment, seen uint64) (names int, err error) {
 		}
 	}
 	if lost := seen &^ there; lost != 0 {
-		return names, breaks(nameWrong, "names that were there are not any more: bits %#x", lost)
+		return names, rounds.Breaks(nameWrong, "names that were there are not any more: bits %#x", lost)
 	}
 	return names, nil
 }

@@ -1,12 +1,5 @@
 package main
 
-import (
-	"errors"
-	"strconv"
-
-	"github.com/memlane/memlane/test/prove"
-)
-
 const description = `What package shmsync promises of its mutex, semaphore, event and names holds when the processes
 that use them are killed by SIGKILL, or stopped and resumed, at any moment. Run ` + "`make prove-locks`" + `
 to add to this table; ` + "`ARGS='-kills 100000'`" + ` for more.
@@ -35,60 +28,18 @@ and *stuck* must be 0:
 are sleeps that only the look ended which package wait takes at all sleepers once a second: who should
 have sent the wake was killed after it had changed the word, or the sleeper had been waked and could
 not run for 2 ms. *Mutants* are rounds in which the processes make a mistake on purpose, a
-different one in each; *caught* are those that were judged broken, or stuck, for the right reason.`
+different one in each; *caught* are those that were judged broken, or rounds.Stuck, for the right reason.`
 
-var columns = []prove.Column{
-	{Name: "started (UTC)", Key: true}, {Name: "commit"}, {Name: "kernel"}, {Name: "seed", Key: true},
-	{Name: "kills", Sum: true}, {Name: "in namespaces", Sum: true}, {Name: "stops", Sum: true},
-	{Name: "sections", Sum: true}, {Name: "owners died", Sum: true}, {Name: "recovered", Sum: true},
-	{Name: "guarded", Sum: true}, {Name: "permits returned", Sum: true},
-	{Name: "posted", Sum: true}, {Name: "set", Sum: true}, {Name: "names", Sum: true}, {Name: "late", Sum: true},
-	{Name: "broken", Sum: true}, {Name: "stuck", Sum: true}, {Name: "mutants", Sum: true}, {Name: "caught", Sum: true},
+var columns = []string{
+	"in namespaces", "stops", "sections", "owners died", "recovered", "guarded", "permits returned",
+	"posted", "set", "names", "late",
 }
 
-// A tally is what all rounds of a run have found.
-type tally struct {
-	kills, foreign, stops       int
-	sections, deaths, recovered int
-	guarded, returned           int
-	posted, set, names, late    int
-	broken, stuck               int
-	mutants, caught             int
-}
-
-// add adds what one round has found.
-func (t *tally) add(r *round, err error) {
-	t.kills += int(r.killed.Load())
-	t.foreign += int(r.foreign.Load())
-	t.stops += int(r.stops.Load())
-	t.returned += int(r.returned.Load())
-	t.names += r.names
-	t.sections += int(r.sums.sections.least)
-	t.deaths += int(r.sums.deaths)
-	t.recovered += int(r.sums.recovered)
-	t.guarded += int(r.sums.guarded)
-	t.posted += int(r.sums.posts.least)
-	t.set += int(r.sums.sets.least + r.sums.rings.least)
-	t.late += int(r.sums.late)
-	if b := (*broken)(nil); errors.As(err, &b) && b.kind == stuck {
-		t.stuck++
-	} else if b != nil {
-		t.broken++
+// Found returns the figures for these columns.
+func (r *round) Found() (kills int, figures []uint64) {
+	s := r.ledger.sum()
+	return int(r.killed.Load()), []uint64{
+		uint64(r.foreign.Load()), uint64(r.stops.Load()), s.sections.least, s.deaths, s.recovered, s.guarded, uint64(r.returned.Load()),
+		s.posts.least, s.sets.least + s.rings.least, uint64(r.names), s.late,
 	}
-}
-
-// record writes the run's row.
-func (r *run) record() error {
-	t := r.sum
-	if t.kills+t.mutants == 0 || r.file == "" {
-		return nil
-	}
-	row := []string{r.started, r.commit, r.kernel, strconv.FormatUint(r.seed, 10)}
-	for _, n := range []int{
-		t.kills, t.foreign, t.stops, t.sections, t.deaths, t.recovered, t.guarded, t.returned,
-		t.posted, t.set, t.names, t.late, t.broken, t.stuck, t.mutants, t.caught,
-	} {
-		row = append(row, strconv.Itoa(n))
-	}
-	return prove.Add(r.file, "locks", description, columns, row)
 }

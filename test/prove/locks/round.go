@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 const (
@@ -23,45 +23,41 @@ const (
 // A round is one segment's life: workers use it and are killed, until there were so
 // many kills; then those who live must go on, and what they leave must add up.
 type round struct {
-	folder   string
-	seed     uint64
-	mutant   string        // what the workers do wrong, "" for nothing
-	patience time.Duration // within which everything must go on
+	rounds.Order
 
 	ledger *ledger
 	arena  *arena // the conductor's
 	slots  []*slot
-	kills  int
 	todo   atomic.Int64  // kills
 	last   atomic.Uint64 // incarnation
 
 	// What came of it.
 	killed, foreign, stops, returned atomic.Int64
 	names                            int
-	sums                             sums
 }
 
-// newRound makes what the workers need, in a folder of its own below dir.
-func newRound(dir string, seed uint64, kills, workers int, mutant string, namespaces bool, patience time.Duration) (r *round, err error) {
-	r = &round{folder: filepath.Join(dir, fmt.Sprintf("round-%d", seed)), seed: seed, mutant: mutant, patience: patience, kills: kills}
-	r.todo.Store(int64(kills))
-	if err := os.Mkdir(r.folder, 0o700); err != nil {
+// newRound makes what the workers need.
+func newRound(o rounds.Order, workers int, namespaces bool) (r *round, err error) {
+	r = &round{Order: o}
+	r.todo.Store(int64(o.Kills))
+	if err := os.Mkdir(r.Folder, 0o700); err != nil {
 		return nil, err
 	}
-	if r.ledger, err = createLedger(r.folder, 1+kills+workers); err != nil {
-		return nil, errors.Join(err, r.discard())
+	l, err := rounds.Create[header, entry](r.Folder, 1+o.Kills+workers)
+	if err != nil {
+		return nil, errors.Join(err, r.Discard())
 	}
-	r.ledger.header.patience.Store(uint64(min(patience/4, 2*time.Second)))
-	if r.arena, err = createArena(r.folder); err != nil {
-		return nil, errors.Join(err, r.discard())
+	r.ledger = &ledger{l}
+	r.ledger.Header.patience.Store(uint64(min(o.Patience/4, 2*time.Second)))
+	if r.arena, err = createArena(r.Folder); err != nil {
+		return nil, errors.Join(err, r.Discard())
 	}
 	for i := range workers {
-		s, err := newSlot(r.folder, i)
+		p, err := rounds.NewPlace(r.Folder, i, said)
 		if err != nil {
-			return nil, errors.Join(err, r.discard())
+			return nil, errors.Join(err, r.Discard())
 		}
-		s.veteran = i == 0
-		s.namespaces = namespaces && (i == 1 || i == 5)
+		s := &slot{Place: p, index: i, veteran: i == 0, namespaces: namespaces && (i == 1 || i == 5)}
 		if i%2 == 0 && i > 0 {
 			// Where there is one processor, waits do not spin: they sleep at once.
 			s.env = append(s.env, "GOMAXPROCS=1")
@@ -71,14 +67,14 @@ func newRound(dir string, seed uint64, kills, workers int, mutant string, namesp
 	return r, nil
 }
 
-// discard ends all workers and removes everything.
-func (r *round) discard() error {
+// Discard ends all workers and removes everything.
+func (r *round) Discard() error {
 	for _, s := range r.slots {
 		if p := s.running(); p != nil {
-			p.kill()
-			<-p.ended
+			p.Kill()
+			<-p.Ended
 		}
-		s.close()
+		s.Close()
 	}
 	var err error
 	if r.arena != nil {
@@ -87,58 +83,28 @@ func (r *round) discard() error {
 	if r.ledger != nil {
 		err = errors.Join(err, r.ledger.Close())
 	}
-	return errors.Join(err, os.RemoveAll(r.folder))
+	return errors.Join(err, os.RemoveAll(r.Folder))
 }
 
-// run runs the round. The error is a *broken, or what else went wrong.
-func (r *round) run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	over, watched := make(chan struct{}), make(chan error)
-	go func() {
-		err := r.watch(over)
-		if err != nil {
-			cancel(err)
+func (r *round) String() string { return fmt.Sprintf("round of seed %d", r.Seed) }
+
+// Run runs the round. The error is a *rounds.Broken, or what else went wrong.
+func (r *round) Run(ctx context.Context) error {
+	return rounds.Storm(ctx, r.slots, r.storm, func(ctx context.Context) error {
+		if err := r.calm(ctx); err != nil {
+			return err
 		}
-		watched <- err
-	}()
-	err = r.play(ctx, cancel)
-	close(over)
-	// What watch has seen comes before what came of it.
-	if seen := <-watched; seen != nil {
-		err = seen
-	}
-	r.sums = r.ledger.sum()
-	return errors.Join(err, r.discard())
-}
-
-// play is the round's course.
-func (r *round) play(ctx context.Context, cancel context.CancelCauseFunc) error {
-	var storming sync.WaitGroup
-	for _, s := range r.slots {
-		storming.Go(func() {
-			if err := r.storm(ctx, s); err != nil {
-				cancel(err) // the first error is the one that counts
-			}
-		})
-	}
-	storming.Wait()
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	if err := r.calm(ctx); err != nil {
-		return err
-	}
-	if err := r.end(ctx); err != nil {
-		return err
-	}
-	return r.judge()
+		if err := r.end(ctx); err != nil {
+			return err
+		}
+		return r.judge()
+	}, r.watch())
 }
 
 // storm starts workers in the slot and kills them, until the round has had its
 // kills. It leaves one that lives; a veteran from the beginning.
 func (r *round) storm(ctx context.Context, s *slot) error {
-	rnd := rand.New(rand.NewPCG(r.seed, 1<<32+uint64(s.index)))
+	rnd := rand.New(rand.NewPCG(r.Seed, 1<<32+uint64(s.index)))
 	upTo := func(d time.Duration) time.Duration { return time.Duration(rnd.Int64N(int64(d))) }
 	for ctx.Err() == nil {
 		p, err := s.start(r)
@@ -150,35 +116,35 @@ func (r *round) storm(ctx context.Context, s *slot) error {
 			todo = r.todo.Add(1)
 		}
 		if s.veteran || todo < 0 {
-			s.begun(ctx, p)
+			p.Await(ctx)
 			return nil
 		}
-		r.ledger.header.epoch.Store(uint64(epochs * (r.kills - int(todo)) / (r.kills + 1)))
+		r.ledger.Header.epoch.Store(uint64(epochs * (r.Kills - int(todo)) / (r.Kills + 1)))
 		if rnd.IntN(16) == 0 {
-			rest(p, upTo(maxStart)) // it may not have begun yet
+			p.Rest(upTo(maxStart)) // it may not have begun yet
 		} else {
-			s.begun(ctx, p)
-			rest(p, upTo(maxLife))
+			p.Await(ctx)
+			p.Rest(upTo(maxLife))
 		}
 		switch n := rnd.IntN(64); {
 		case n < 8: // another one dies at the same moment
 			q := r.slots[rnd.IntN(len(r.slots))]
 			if twin := q.running(); twin != nil && !q.veteran && todo > int64(len(r.slots)) {
-				twin.kill()
+				twin.Kill()
 			}
 		case n < 14: // it is stopped for a while
 			r.stop(p, upTo(maxStop))
-			rest(p, upTo(maxRest))
+			p.Rest(upTo(maxRest))
 		case n < 18: // it is killed while it is stopped
 			if p.Signal(syscall.SIGSTOP) == nil {
 				r.stops.Add(1)
 			}
-			rest(p, upTo(maxStop))
+			p.Rest(upTo(maxStop))
 		case n < 20: // one that will go on is stopped for a while
 			r.stop(r.slots[0].running(), upTo(maxStop))
 		}
-		p.kill()
-		<-p.ended
+		p.Kill()
+		<-p.Ended
 		if err := r.bury(s, p); err != nil {
 			return err
 		}
@@ -186,34 +152,23 @@ func (r *round) storm(ctx context.Context, s *slot) error {
 	return nil
 }
 
-// rest waits so long, or until the worker has ended.
-func rest(p *process, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-p.ended:
-	}
-}
-
 // stop stops the worker for so long. Meanwhile it keeps what it holds.
 func (r *round) stop(p *process, d time.Duration) {
-	if p == nil || p.Signal(syscall.SIGSTOP) != nil {
-		return
+	if p != nil && p.Stop(d) {
+		r.stops.Add(1)
 	}
-	r.stops.Add(1)
-	rest(p, d)
-	p.Signal(syscall.SIGCONT) // it may have been killed
 }
 
 // bury counts a worker that has ended, and returns what was wrong with its end.
 func (r *round) bury(s *slot, p *process) error {
-	if p.killed() {
+	if p.Killed() {
 		r.killed.Add(1)
 		r.returned.Add(int64(p.held))
 		if s.namespaces {
 			r.foreign.Add(1)
 		}
 	}
-	return s.verdict(p)
+	return p.verdict()
 }
 
 // calm kills nobody: every worker that lives must go on, through operations of all
@@ -228,7 +183,7 @@ func (r *round) calm(ctx context.Context) error {
 	for ; len(goal) > 0; time.Sleep(time.Millisecond) {
 		for p, steps := range goal {
 			select {
-			case <-p.ended: // by order, or watch says so
+			case <-p.Ended: // by order, or watch says so
 				delete(goal, p)
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -247,18 +202,18 @@ func (r *round) calm(ctx context.Context) error {
 
 // end kills half of the workers, and has the others finish.
 func (r *round) end(ctx context.Context) error {
-	rnd := rand.New(rand.NewPCG(r.seed, 2<<32))
+	rnd := rand.New(rand.NewPCG(r.Seed, 2<<32))
 	for _, s := range r.slots {
 		if rnd.IntN(2) == 0 {
-			rest(s.running(), time.Duration(rnd.Int64N(int64(maxLife))))
-			s.running().kill()
+			s.running().Rest(time.Duration(rnd.Int64N(int64(maxLife))))
+			s.running().Kill()
 		}
 	}
-	r.ledger.header.finish.Store(1)
+	r.ledger.Header.finish.Store(1)
 	for _, s := range r.slots {
 		for p := s.running(); ; {
 			select {
-			case <-p.ended:
+			case <-p.Ended:
 			case <-ctx.Done():
 				return context.Cause(ctx)
 			case <-time.After(time.Millisecond):
@@ -279,7 +234,7 @@ func (r *round) end(ctx context.Context) error {
 // nudge does for those who wait without an end what would let them go, where nobody
 // has yet: what is there already must be enough.
 func (r *round) nudge() error {
-	mine := &r.ledger.entries[0]
+	mine := &r.ledger.Entries[0]
 	for _, s := range r.slots {
 		p := s.running()
 		switch op(p.entry.now.Load()) {
@@ -338,14 +293,14 @@ func (r *round) nudge() error {
 func (r *round) judge() error {
 	survivors := []*arena{r.arena}
 	for len(survivors) < permits {
-		a, err := attachArena(r.folder)
+		a, err := attachArena(r.Folder)
 		if err != nil {
 			return failed("attach at the end", err)
 		}
 		defer a.Close()
 		survivors = append(survivors, a)
 	}
-	l, err := r.arena.take(r.patience, survivors)
+	l, err := r.arena.take(r.Patience, survivors)
 	if err != nil {
 		return err
 	}

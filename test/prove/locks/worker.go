@@ -2,15 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // An op is what a worker is doing, as its entry in the ledger says it.
@@ -59,9 +57,6 @@ type worker struct {
 	seen        uint32 // the manual event's count, last time
 }
 
-// announceFD is where a worker says that it begins.
-const announceFD = 3
-
 // work is the worker process: args are the folder of the segment and the ledger,
 // its incarnation, its seed, whether it is a veteran, and which mutant it is, "" if
 // none.
@@ -78,23 +73,22 @@ func work(args []string) error {
 		return fmt.Errorf("worker: seed: %w", err)
 	}
 	w := &worker{incarnation: incarnation, veteran: args[3] == "true", mutant: args[4], rnd: rand.New(rand.NewPCG(seed, incarnation))}
-	if w.ledger, err = openLedger(args[0]); err != nil {
+	l, err := rounds.Open[header, entry](args[0])
+	if err != nil {
 		return fmt.Errorf("worker: open the ledger: %w", err)
 	}
-	w.entry = &w.ledger.entries[incarnation]
+	w.ledger = &ledger{l}
+	w.entry = &w.ledger.Entries[incarnation]
 	if w.arena, err = attachArena(args[0]); err != nil {
 		return fmt.Errorf("worker: attach: %w", err)
 	}
 	w.entry.now.Store(uint64(opNone))
-	announce := os.NewFile(announceFD, "announcement")
-	if _, err := announce.Write(binary.LittleEndian.AppendUint64(nil, incarnation)); err != nil {
+	if err := rounds.Announce(incarnation); err != nil {
 		return fmt.Errorf("worker: announce: %w", err)
 	}
-	for w.ledger.header.finish.Load() == 0 {
+	for w.ledger.Header.finish.Load() == 0 {
 		if err := w.step(); err != nil {
-			if b := (*broken)(nil); errors.As(err, &b) {
-				w.entry.tell(b)
-			}
+			w.entry.Tell(err)
 			w.entry.doomed.Store(1) // who has what it held need not wonder
 			return fmt.Errorf("worker %d: %w", incarnation, err)
 		}

@@ -113,7 +113,9 @@ func (r *run) all(ctx context.Context) (err error) {
 	if err := isolate(); err != nil {
 		return err
 	}
-	dir, remove, err := workspace(r.dir)
+	// With a killed run its mounts and loop devices ended too: see isolate. What it has
+	// left is files.
+	dir, remove, err := prove.Workspace(r.dir, "msync")
 	if err != nil {
 		return err
 	}

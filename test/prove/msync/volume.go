@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -119,53 +118,6 @@ func command(args ...string) error {
 		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
-}
-
-// workspace makes a folder below dir for images and mounts, and removes those
-// that killed runs have left. A folder in use is locked by its run; with the
-// run, the lock ends, and so do its mounts and loop devices: see isolate.
-func workspace(dir string) (path string, remove func() error, err error) {
-	const prefix = "memlane-prove-msync-"
-	old, err := filepath.Glob(filepath.Join(dir, prefix+"*"))
-	if err != nil {
-		return "", nil, fmt.Errorf("look for leftovers in %s: %w", dir, err)
-	}
-	for _, path := range old {
-		f, err := lock(path)
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			continue
-		}
-		if err == nil {
-			err = os.RemoveAll(path)
-			f.Close()
-		}
-		if err != nil {
-			return "", nil, fmt.Errorf("remove a leftover: %w", err)
-		}
-	}
-	if path, err = os.MkdirTemp(dir, prefix); err != nil {
-		return "", nil, err
-	}
-	f, err := lock(path)
-	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(path))
-	}
-	return path, func() error {
-		defer f.Close()
-		return os.RemoveAll(path)
-	}, nil
-}
-
-func lock(dir string) (*os.File, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
-	}
-	return f, nil
 }
 
 // isolate gives the calling thread a mount namespace of its own. Its mounts are

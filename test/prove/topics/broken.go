@@ -1,15 +1,10 @@
 package main
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/memlane/memlane/test/prove/rounds"
 )
-
-// A broken is a promise that was not kept. It is an error of a worker, or the
-// judgement of the conductor.
-type broken struct{ kind, text string }
-
-func (b *broken) Error() string { return b.kind + ": " + b.text }
 
 // The kinds: what must not happen.
 const (
@@ -19,23 +14,9 @@ const (
 	torn       = "a message was not what its publisher had written"
 	miscounted = "more messages were said to be lost than there were"
 	leaked     = "something was left behind"
-	stuck      = "stuck"
-	unexpected = "an operation failed that cannot"
 )
 
-func breaks(kind, format string, args ...any) *broken {
-	return &broken{kind, fmt.Sprintf(format, args...)}
-}
-
-// A mutant is a mistake that the workers of a round make on purpose, and the kinds of
-// judgement by which it must be noticed.
-type mutant struct {
-	name     string
-	kinds    []string
-	patience time.Duration // where it has to be waited for what never comes; 0: the usual
-}
-
-// What each does stands where it does it.
+// The mutants. What each does stands where it does it.
 const (
 	publishesNot    = "enters a message that it does not publish"
 	publishesTwice  = "publishes a message twice"
@@ -45,11 +26,11 @@ const (
 	forgets         = "forgets a message that it has received"
 )
 
-var mutants = []mutant{
-	{publishesNot, []string{lost}, 2 * time.Second},
-	{publishesTwice, []string{twice}, 0},
-	{publishesSecret, []string{madeUp}, 0},
-	{publishesTorn, []string{torn}, 0},
-	{stops, []string{stuck}, time.Second},
-	{forgets, []string{lost}, 0},
+var mutants = []rounds.Mutant{
+	{Name: publishesNot, Kinds: []string{lost}, Patience: 2 * time.Second},
+	{Name: publishesTwice, Kinds: []string{twice}},
+	{Name: publishesSecret, Kinds: []string{madeUp}},
+	{Name: publishesTorn, Kinds: []string{torn}},
+	{Name: stops, Kinds: []string{rounds.Stuck}, Patience: time.Second},
+	{Name: forgets, Kinds: []string{lost}},
 }

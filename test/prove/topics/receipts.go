@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 // receipts are what a subscriber has received, by the publishers' incarnations.
@@ -30,7 +31,7 @@ func (w *worker) subscribe() (err error) {
 		return err
 	}
 	r := &receipts{w: w, from: map[uint64]*receipt{}, lost: map[uint64]uint64{}, due: w.begunBefore()}
-	if err := w.announce(); err != nil {
+	if err := rounds.Announce(w.incarnation); err != nil {
 		return err
 	}
 	var late time.Time
@@ -62,8 +63,8 @@ func (w *worker) begunBefore() map[uint64]uint64 {
 	if w.entry.slow.Load() != 0 {
 		return due
 	}
-	for i := range w.ledger.entries {
-		e := &w.ledger.entries[i]
+	for i := range w.ledger.Entries {
+		e := &w.ledger.Entries[i]
 		if ready := e.ready.Load(); ready != 0 && ready < w.entry.began.Load() {
 			due[uint64(i)] = e.begun.Load()
 		}
@@ -113,26 +114,26 @@ func (r *receipts) failed(err error) error {
 		return nil
 	case errors.As(err, &lagged):
 		if r.w.policy == pubsub.Block {
-			return breaks(lost, "%v, of a publisher that blocks", err)
+			return rounds.Breaks(lost, "%v, of a publisher that blocks", err)
 		}
 		if lagged.Lost == 0 {
-			return breaks(miscounted, "%v", err)
+			return rounds.Breaks(miscounted, "%v", err)
 		}
 		r.lost[lagged.Publisher] += lagged.Lost
 		r.w.entry.lost.Add(lagged.Lost)
 		return nil
 	}
-	return breaks(unexpected, "receive: %v", err)
+	return rounds.Breaks(rounds.Unexpected, "receive: %v", err)
 }
 
 // enter compares a message with what may come.
 func (r *receipts) enter(m pubsub.Message) error {
 	publisher, number, err := read(m.Data)
 	if err != nil {
-		return breaks(torn, "%v", err)
+		return rounds.Breaks(torn, "%v", err)
 	}
-	if publisher >= uint64(len(r.w.ledger.entries)) || number >= r.w.ledger.entries[publisher].begun.Load() {
-		return breaks(madeUp, "message %d of publisher %d", number, publisher)
+	if publisher >= uint64(len(r.w.ledger.Entries)) || number >= r.w.ledger.Entries[publisher].begun.Load() {
+		return rounds.Breaks(madeUp, "message %d of publisher %d", number, publisher)
 	}
 	if r.w.is(forgets, 500) {
 		return nil
@@ -144,10 +145,10 @@ func (r *receipts) enter(m pubsub.Message) error {
 	if from == nil {
 		r.from[publisher] = &receipt{number + 1}
 		if r.joinedBefore(publisher) && number != skipped {
-			return breaks(lost, "publisher %d began after us, and the first message we get of it is %d, %d having been lost", publisher, number, skipped)
+			return rounds.Breaks(lost, "publisher %d began after us, and the first message we get of it is %d, %d having been lost", publisher, number, skipped)
 		}
 		if begun, wasThere := r.due[publisher]; wasThere && number > begun+skipped {
-			return breaks(lost, "publisher %d had begun %d messages when we came, and the first we get of it is %d, %d having been lost", publisher, begun, number, skipped)
+			return rounds.Breaks(lost, "publisher %d had begun %d messages when we came, and the first we get of it is %d, %d having been lost", publisher, begun, number, skipped)
 		}
 		return nil
 	}
@@ -155,11 +156,11 @@ func (r *receipts) enter(m pubsub.Message) error {
 	from.next = number + 1
 	switch {
 	case number > want:
-		return breaks(lost, "message %d of publisher %d comes after %d, %d having been lost", number, publisher, want-skipped, skipped)
+		return rounds.Breaks(lost, "message %d of publisher %d comes after %d, %d having been lost", number, publisher, want-skipped, skipped)
 	case number < want && skipped > 0:
-		return breaks(miscounted, "message %d of publisher %d comes after %d, %d having been lost", number, publisher, want-skipped, skipped)
+		return rounds.Breaks(miscounted, "message %d of publisher %d comes after %d, %d having been lost", number, publisher, want-skipped, skipped)
 	case number < want:
-		return breaks(twice, "message %d of publisher %d comes after %d", number, publisher, want-1)
+		return rounds.Breaks(twice, "message %d of publisher %d comes after %d", number, publisher, want-1)
 	}
 	return nil
 }
@@ -167,25 +168,25 @@ func (r *receipts) enter(m pubsub.Message) error {
 // joinedBefore says whether this subscriber was there when a publisher began, and both
 // have heard of each other: everything of it is to be received.
 func (r *receipts) joinedBefore(publisher uint64) bool {
-	e := &r.w.ledger.entries[publisher]
+	e := &r.w.ledger.Entries[publisher]
 	return e.began.Load() > r.w.entry.ready.Load() && e.slow.Load() == 0
 }
 
 // missing says what is still to be received; nil if nothing is.
 func (r *receipts) missing() error {
-	for i := range r.w.ledger.entries {
-		e, publisher := &r.w.ledger.entries[i], uint64(i)
+	for i := range r.w.ledger.Entries {
+		e, publisher := &r.w.ledger.Entries[i], uint64(i)
 		published := e.published.Load()
 		from := r.from[publisher]
 		begun, wasThere := r.due[publisher]
 		switch {
 		case from != nil:
 			if from.next < published {
-				return breaks(lost, "publisher %d has published %d, and we are at %d", publisher, published, from.next)
+				return rounds.Breaks(lost, "publisher %d has published %d, and we are at %d", publisher, published, from.next)
 			}
 		case published == 0:
 		case r.joinedBefore(publisher), wasThere && published > begun:
-			return breaks(lost, "publisher %d has published %d, of which nothing came", publisher, published)
+			return rounds.Breaks(lost, "publisher %d has published %d, of which nothing came", publisher, published)
 		}
 	}
 	return nil

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 const (
@@ -26,19 +25,13 @@ const (
 	// publishers and subscribers are how many there are of each at a time. The first of
 	// each is not killed.
 	publishers, subscribers = 3, 3
-
-	// watchEvery is how often it is looked whether everybody goes on.
-	watchEvery = 50 * time.Millisecond
 )
 
 // A round is one topic's life: processes use it and are killed, until there were so
 // many kills; then those who live receive what there is, and leave.
 type round struct {
-	folder   string
-	seed     uint64
-	mutant   string // what the workers do wrong, "" for nothing
-	patience time.Duration
-	policy   pubsub.Policy
+	rounds.Order
+	policy pubsub.Policy
 
 	ledger *ledger
 	places []*place
@@ -49,83 +42,58 @@ type round struct {
 	killed, stops atomic.Int64
 }
 
-// newRound makes what the workers need, in a folder of its own below dir.
-func newRound(dir string, seed uint64, kills int, mutant string, patience time.Duration) (r *round, err error) {
-	r = &round{folder: filepath.Join(dir, fmt.Sprintf("round-%d", seed)), seed: seed, mutant: mutant, patience: patience, policy: pubsub.DropOldest}
-	if seed%2 == 0 || mutant != "" {
+// newRound makes what the workers need.
+func newRound(o rounds.Order) (r *round, err error) {
+	r = &round{Order: o, policy: pubsub.DropOldest}
+	if o.Seed%2 == 0 || o.Mutant != "" {
 		r.policy = pubsub.Block
 	}
-	r.todo.Store(int64(kills))
-	if err := os.Mkdir(r.folder, 0o700); err != nil {
+	r.todo.Store(int64(o.Kills))
+	if err := os.Mkdir(r.Folder, 0o700); err != nil {
 		return nil, err
 	}
-	if r.ledger, err = createLedger(r.folder, 2+kills+publishers+subscribers); err != nil {
-		return nil, errors.Join(err, r.discard())
+	if r.ledger, err = rounds.Create[header, entry](r.Folder, 2+o.Kills+publishers+subscribers); err != nil {
+		return nil, errors.Join(err, r.Discard())
 	}
 	for i := range publishers + subscribers {
 		role := "publisher"
 		if i >= publishers {
 			role = "subscriber"
 		}
-		s, err := newPlace(r.folder, i, role)
+		s, err := rounds.NewPlace(r.Folder, i, said)
 		if err != nil {
-			return nil, errors.Join(err, r.discard())
+			return nil, errors.Join(err, r.Discard())
 		}
-		s.veteran = i == 0 || i == publishers
-		r.places = append(r.places, s)
+		r.places = append(r.places, &place{Place: s, index: i, role: role, veteran: i == 0 || i == publishers})
 	}
 	return r, nil
 }
 
-// discard ends all workers and removes everything.
-func (r *round) discard() error {
+// Discard ends all workers and removes everything.
+func (r *round) Discard() error {
 	for _, s := range r.places {
 		if p := s.running(); p != nil {
-			p.kill()
-			<-p.ended
+			p.Kill()
+			<-p.Ended
 		}
-		s.stderr.Close()
+		s.Close()
 	}
 	var err error
 	if r.ledger != nil {
 		err = r.ledger.Close()
 	}
-	return errors.Join(err, os.RemoveAll(r.folder))
+	return errors.Join(err, os.RemoveAll(r.Folder))
 }
 
-// run runs the round, and adds what it has found to the sum. The error is a *broken, or
-// what else went wrong.
-func (r *round) run(ctx context.Context) (err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	over, watched := make(chan struct{}), make(chan error)
-	go func() {
-		err := r.watch(over)
-		if err != nil {
-			cancel(err)
-		}
-		watched <- err
-	}()
-	err = r.play(ctx, cancel)
-	close(over)
-	// What watch has seen comes before what came of it.
-	if seen := <-watched; seen != nil {
-		err = seen
-	}
-	return err
+func (r *round) String() string { return fmt.Sprintf("round of seed %d, %s", r.Seed, r.policy) }
+
+// Run runs the round. The error is a *rounds.Broken, or what else went wrong.
+func (r *round) Run(ctx context.Context) error {
+	return rounds.Storm(ctx, r.places, r.storm, r.finish, r.watch())
 }
 
-// play is the round's course.
-func (r *round) play(ctx context.Context, cancel context.CancelCauseFunc) error {
-	var storming sync.WaitGroup
-	for _, s := range r.places {
-		storming.Go(func() {
-			if err := r.storm(ctx, s); err != nil {
-				cancel(err) // the first error is the one that counts
-			}
-		})
-	}
-	storming.Wait()
+// finish has everybody do what is left, stage after stage.
+func (r *round) finish(ctx context.Context) error {
 	for stage := uint64(hush); stage < stages && context.Cause(ctx) == nil; stage++ {
 		if err := r.enter(ctx, stage); err != nil {
 			return err
@@ -140,7 +108,7 @@ func (r *round) play(ctx context.Context, cancel context.CancelCauseFunc) error 
 // storm starts workers in the place and kills them, until the round has had its kills.
 // It leaves one that lives; a veteran from the beginning.
 func (r *round) storm(ctx context.Context, s *place) error {
-	rnd := rand.New(rand.NewPCG(r.seed, 1<<32+uint64(s.index)))
+	rnd := rand.New(rand.NewPCG(r.Seed, 1<<32+uint64(s.index)))
 	upTo := func(d time.Duration) time.Duration { return time.Duration(rnd.Int64N(int64(d))) }
 	for ctx.Err() == nil {
 		p, err := s.start(r)
@@ -148,70 +116,59 @@ func (r *round) storm(ctx context.Context, s *place) error {
 			return err
 		}
 		if s.veteran || r.todo.Add(-1) < 0 {
-			p.await(ctx)
+			p.Await(ctx)
 			return nil
 		}
 		if rnd.IntN(8) == 0 {
-			rest(p, upTo(maxStart)) // it may not have begun yet
+			p.Rest(upTo(maxStart)) // it may not have begun yet
 		} else {
-			p.await(ctx)
-			rest(p, upTo(maxLife))
+			p.Await(ctx)
+			p.Rest(upTo(maxLife))
 		}
 		switch n := rnd.IntN(32); {
 		case n < 8: // it is stopped for a while
 			r.stop(p, upTo(maxStop))
-			rest(p, upTo(maxRest))
+			p.Rest(upTo(maxRest))
 		case n < 10: // it is killed while it is stopped
 			if p.Signal(syscall.SIGSTOP) == nil {
 				r.stops.Add(1)
 			}
-			rest(p, upTo(maxStop))
+			p.Rest(upTo(maxStop))
 		case n < 13: // one that will go on is stopped for a while
 			if q := r.places[rnd.IntN(2)*publishers].running(); q != nil {
 				r.stop(q, upTo(maxStop))
 			}
 		}
-		p.kill()
-		<-p.ended
-		if p.killed() {
+		p.Kill()
+		<-p.Ended
+		if p.Killed() {
 			r.killed.Add(1)
 		}
-		if err := s.verdict(p); err != nil {
+		if err := p.verdict(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// rest waits so long, or until the worker has ended.
-func rest(p *process, d time.Duration) {
-	select {
-	case <-time.After(d):
-	case <-p.ended:
-	}
-}
-
 // stop stops the worker for so long.
 func (r *round) stop(p *process, d time.Duration) {
-	if p.Signal(syscall.SIGSTOP) != nil {
-		return
+	if p.Stop(d) {
+		r.stops.Add(1)
 	}
-	r.stops.Add(1)
-	rest(p, d)
-	p.Signal(syscall.SIGCONT) // it may have been killed
 }
 
 // enter begins a stage, and waits until all workers have done what is theirs in it, which
 // in the last is to end.
 func (r *round) enter(ctx context.Context, stage uint64) error {
-	r.ledger.header.stage.Store(stage)
+	r.ledger.Header.stage.Store(stage)
 	for ; ; time.Sleep(time.Millisecond) {
 		waiting := false
 		for _, s := range r.places {
 			p := s.running()
 			select {
-			case <-p.ended:
-				if err := s.verdict(p); err != nil {
+			case <-p.Ended:
+				if err := p.verdict(); err != nil {
 					return err
 				}
 			case <-ctx.Done():
@@ -228,70 +185,59 @@ func (r *round) enter(ctx context.Context, stage uint64) error {
 
 // empty looks at what everybody has left behind: nobody who comes now finds anybody.
 func (r *round) empty() (err error) {
-	d, err := memlane.Open(domainName, &memlane.Config{Folder: r.folder})
+	d, err := memlane.Open(domainName, &memlane.Config{Folder: r.Folder})
 	if err != nil {
-		return breaks(unexpected, "open the domain at the end: %v", err)
+		return rounds.Breaks(rounds.Unexpected, "open the domain at the end: %v", err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	s, err := pubsub.Subscribe(d, topicName, nil)
 	if err != nil {
-		return breaks(unexpected, "subscribe at the end: %v", err)
+		return rounds.Breaks(rounds.Unexpected, "subscribe at the end: %v", err)
 	}
 	if n := s.Publishers(); n != 0 {
-		return breaks(leaked, "%d publishers at the end", n)
+		return rounds.Breaks(leaked, "%d publishers at the end", n)
 	}
 	if err := s.Close(); err != nil {
-		return breaks(unexpected, "close at the end: %v", err)
+		return rounds.Breaks(rounds.Unexpected, "close at the end: %v", err)
 	}
 	return nil
 }
 
-// watch looks at all workers until the round is over: each must go on, which is to end
-// calls. A worker that ends without an order has something to say.
-func (r *round) watch(over <-chan struct{}) error {
-	type progress struct {
-		of    *process
-		steps uint64
-		since time.Time
-	}
-	last := make([]progress, len(r.places))
-	for {
-		select {
-		case <-over:
-			return nil
-		case <-time.After(watchEvery):
-		}
+// watch returns what looks at all workers until the round is over: each must go on, which
+// is to end calls. A worker that ends without an order has something to say.
+func (r *round) watch() func() error {
+	last := make([]rounds.Progress, len(r.places))
+	return func() error {
 		for i, s := range r.places {
 			p := s.running()
 			if p == nil {
 				continue
 			}
 			select {
-			case <-p.ended:
-				if err := s.verdict(p); err != nil && !p.ordered.Load() {
+			case <-p.Ended:
+				if err := p.verdict(); err != nil && !p.Ordered() {
 					return err
 				}
 				continue
 			default:
 			}
-			if steps := p.entry.steps.Load(); last[i].of != p || last[i].steps != steps {
-				last[i] = progress{p, steps, time.Now()}
-			} else if stands := time.Since(last[i].since); stands > r.patience {
+			if last[i].Stands(p, p.entry.steps.Load()) > r.Patience {
 				var all []stander
 				for k, q := range last {
-					if stands := time.Since(q.since); q.of != nil && q.of == r.places[k].running() && stands > r.patience/2 {
-						all = append(all, stander{r.places[k], q.of, stands})
+					p := r.places[k].running()
+					if stands := time.Since(q.Since); q.Of == p && stands > r.Patience/2 {
+						all = append(all, stander{p, stands})
 					}
 				}
 				return r.stuck(all)
 			}
 		}
+		return nil
 	}
 }
 
 // A stander is a worker that does not go on.
 type stander struct {
-	*place
 	*process
 	stands time.Duration
 }
@@ -300,13 +246,9 @@ type stander struct {
 func (r *round) stuck(all []stander) error {
 	var text strings.Builder
 	for _, s := range all {
-		s.ordered.Store(true)
-		if s.Signal(syscall.SIGQUIT) == nil {
-			rest(s.process, 2*time.Second)
-		}
-		fmt.Fprintf(&text, "%s %d does nothing for %v\n%s\n", s.role, s.incarnation, s.stands, firstGoroutine(s.said()))
+		fmt.Fprintf(&text, "%s %d does nothing for %v\n%s\n", s.role, s.Incarnation, s.stands, firstGoroutine(s.Stacks()))
 	}
-	return breaks(stuck, "%s", text.String())
+	return rounds.Breaks(rounds.Stuck, "%s", text.String())
 }
 
 // firstGoroutine returns the stack of the one that does a worker's work, of all that the

@@ -20,12 +20,18 @@ func TestKills(t *testing.T) {
 	if _, err := os.Stat(dir); err != nil {
 		dir = t.TempDir()
 	}
-	r := &run{kills: 100, mutants: mutants[1:2], seed: 1, dir: dir, file: filepath.Join(t.TempDir(), "PROOF.md"), started: "now", commit: "this", kernel: "here"}
-	if err := r.all(context.Background()); err != nil {
+	c := campaign()
+	c.Kills, c.Mutants, c.Seed, c.Dir, c.File = 100, mutants[1:2], 1, dir, filepath.Join(t.TempDir(), "PROOF.md")
+	if err := c.All(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if s := r.sum; s.kills < r.kills || s.caught != 1 || s.stops == 0 || s.published == 0 || s.received == 0 {
-		t.Errorf("not everything was done: %+v", s)
+	if c.Killed < c.Kills || c.Caught != 1 {
+		t.Errorf("%d kills, %d mutants caught; want %d and 1", c.Killed, c.Caught, c.Kills)
+	}
+	for i, what := range c.Columns {
+		if c.Figures[i] == 0 && what != "told lost" {
+			t.Errorf("no %s", what)
+		}
 	}
 }
 

@@ -2,24 +2,20 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/test/prove/rounds"
 )
 
 const (
 	domainName = "prove"
 	topicName  = "numbers"
-
-	// announceFD is where a worker says that it can publish, or receive.
-	announceFD = 3
 
 	// answerTime is how long Publish and Subscribe wait for an answer; who took half of
 	// it may have waited in vain for somebody.
@@ -56,14 +52,12 @@ func work(role string, args []string) error {
 	w := &worker{incarnation: numbers[0], policy: pubsub.Policy(numbers[2]), patience: time.Duration(numbers[3]),
 		mutant: args[5], rnd: rand.New(rand.NewPCG(numbers[1], numbers[0]))}
 	var err error
-	if w.ledger, err = openLedger(args[0]); err != nil {
+	if w.ledger, err = rounds.Open[header, entry](args[0]); err != nil {
 		return fmt.Errorf("%s: open the ledger: %w", role, err)
 	}
-	w.entry = &w.ledger.entries[w.incarnation]
+	w.entry = &w.ledger.Entries[w.incarnation]
 	if err := w.take(role, args[0]); err != nil {
-		if b := (*broken)(nil); errors.As(err, &b) {
-			w.entry.tell(b)
-		}
+		w.entry.Tell(err)
 		return fmt.Errorf("%s %d: %w", role, w.incarnation, err)
 	}
 	return nil
@@ -84,7 +78,7 @@ func (w *worker) take(role, folder string) (err error) {
 
 // begin does what begins to publish or to subscribe, and enters when.
 func (w *worker) begin(what func() error) error {
-	w.entry.began.Store(w.ledger.header.clock.Add(1))
+	w.entry.began.Store(w.ledger.Header.clock.Add(1))
 	begun := time.Now()
 	if err := what(); err != nil {
 		return err
@@ -92,17 +86,11 @@ func (w *worker) begin(what func() error) error {
 	if time.Since(begun) >= answerTime/2 {
 		w.entry.slow.Store(1)
 	}
-	w.entry.ready.Store(w.ledger.header.clock.Add(1))
+	w.entry.ready.Store(w.ledger.Header.clock.Add(1))
 	return nil
 }
 
-// announce says that it can publish, or receive.
-func (w *worker) announce() error {
-	_, err := os.NewFile(announceFD, "announcement").Write(binary.LittleEndian.AppendUint64(nil, w.incarnation))
-	return err
-}
-
-func (w *worker) stage() uint64 { return w.ledger.header.stage.Load() }
+func (w *worker) stage() uint64 { return w.ledger.Header.stage.Load() }
 
 // is says whether the worker is that mutant, and shall behave as one now: once in
 // n times.
@@ -118,12 +106,12 @@ func (w *worker) publish() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := w.announce(); err != nil {
+	if err := rounds.Announce(w.incarnation); err != nil {
 		return err
 	}
 	for w.stage() == storm {
 		if err := w.some(p); err != nil {
-			return breaks(unexpected, "publish: %v", err)
+			return rounds.Breaks(rounds.Unexpected, "publish: %v", err)
 		}
 		w.entry.steps.Add(1)
 		if w.rnd.IntN(64) == 0 {
