@@ -74,3 +74,24 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// Of two sockets the faster one counts, and one that had no time to send anything is
+// none.
+func TestVerdict(t *testing.T) {
+	ns := func(transport string, values ...float64) *entry {
+		return &entry{figure: figure{Transport: transport}, values: values}
+	}
+	for want, sockets := range map[string][2][]float64{
+		"what: memlane is 2 times faster than uds; memlane-loan is 4 times faster than uds":                                       {{200}, {300}},
+		"what: memlane and uds-buffered tie (1, in rounds 1–1); memlane-loan is 2 times faster than uds-buffered":                 {{200}, {100}},
+		"what: memlane is 3 times faster than uds; memlane-loan is 6 times faster than uds":                                       {{300}, nil},
+		"what: memlane is 3 times faster than uds-buffered; memlane-loan is 6 times faster than uds-buffered":                     {nil, {300}},
+		"what: too short a time to say who is faster, memlane or uds; too short a time to say who is faster, memlane-loan or uds": {nil, nil},
+		"what: THE SOCKET WINS: uds is 2 times faster than memlane; memlane-loan and uds tie (1, in rounds 1–1)":                  {{50}, {300}},
+	} {
+		got := verdictOf("what", []*entry{ns("memlane", 100), ns("memlane-loan", 50), ns("uds", sockets[0]...), ns("uds-buffered", sockets[1]...)})
+		if got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}

@@ -86,6 +86,7 @@ func verdictOf(what string, all []*entry) string {
 		// s is how many times faster memlane is.
 		switch name := ours.figure.Transport; {
 		case s.median == 0:
+			text += fmt.Sprintf(" too short a time to say who is faster, %s or %s;", name, best.figure.Transport)
 		case s.low <= 1 && s.high >= 1 || s.median > 0.95 && s.median < 1.05:
 			text += fmt.Sprintf(" %s and %s tie (%s, in rounds %s–%s);", name, best.figure.Transport, number(s.median), number(s.low), number(s.high))
 		case s.median > 1:
@@ -97,8 +98,12 @@ func verdictOf(what string, all []*entry) string {
 	return text[:len(text)-1]
 }
 
+// faster says whether e is; one that had no time to send anything is not.
 func (e *entry) faster(than *entry) bool {
 	a, b := median(append([]float64(nil), e.values...)), median(append([]float64(nil), than.values...))
+	if a == 0 || b == 0 {
+		return a != 0
+	}
 	if e.rate {
 		return a > b
 	}
