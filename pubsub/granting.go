@@ -34,9 +34,13 @@ func (p granter) Message(r *meet.Remote, m *meet.Message) {
 	}
 }
 
-// grant lets a subscriber join. An error means that it has said nonsense, or is not
+// grant lets a subscriber join, or go that wants no more. An error means that it has said nonsense, or is not
 // told what it has to know, if it is not that the publisher is closed.
 func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
+	if m.Type == typeUnlink && len(m.Body) == 0 && len(m.Files) == 0 {
+		p.letGo(r) // if it was there
+		return nil
+	}
 	if m.Type != typeLink || len(m.Files) != 1 {
 		return fmt.Errorf("%w: message %d with %d files to a publisher", ErrProtocol, m.Type, len(m.Files))
 	}
@@ -92,9 +96,16 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 // Lost is of [meet.Handler].
 func (p granter) Lost(r *meet.Remote) {
 	p.mu.Lock()
+	delete(p.refused, r)
+	p.mu.Unlock()
+	p.letGo(r)
+}
+
+// letGo lets a subscriber go, if it is one.
+func (p *Publisher) letGo(r *meet.Remote) {
+	p.mu.Lock()
 	gone := p.peers[r]
 	delete(p.peers, r)
-	delete(p.refused, r)
 	if gone != nil {
 		if p.pending != nil {
 			delete(p.pending.told, r)

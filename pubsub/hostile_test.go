@@ -161,8 +161,8 @@ func scribblingPublisher(args []string) error {
 		}
 		remote := <-h.found
 		for {
-			body := append(binary.LittleEndian.AppendUint64(nil, uint64(rand.IntN(3))), make([]byte, 16)...)
-			body[17] = 16
+			body := append(binary.LittleEndian.AppendUint64(nil, uint64(rand.IntN(3))), make([]byte, 24)...)
+			body[16], body[25] = byte(rand.IntN(2)), 16
 			if err := remote.Send(2, body, m.File()); err != nil {
 				break
 			}
@@ -321,7 +321,7 @@ func TestHostileMemory(t *testing.T) {
 		"no file":            func(r *meet.Remote) error { return r.Send(1, aLink(0)) },
 		"a short link":       func(r *meet.Remote) error { return r.Send(1, aLink(0)[:9], small.File()) },
 		"another type":       func(r *meet.Remote) error { return r.Send(77, nil) },
-		"what we say":        func(r *meet.Remote) error { return r.Send(2, make([]byte, 24), small.File()) },
+		"what we say":        func(r *meet.Remote) error { return r.Send(2, make([]byte, 32), small.File()) },
 		"twice": func(r *meet.Remote) error {
 			return errors.Join(r.Send(1, aLink(0), small.File()), r.Send(1, aLink(0), small.File()))
 		},

@@ -3,6 +3,9 @@ package pubsub
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,6 +16,7 @@ import (
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/observe"
 	"github.com/memlane/memlane/internal/ring"
+	"github.com/memlane/memlane/segment"
 )
 
 // source is a publisher that a subscriber receives from.
@@ -30,10 +34,11 @@ type source struct {
 	left       atomic.Bool // nothing is received of it any more; what is borrowed is
 	closed     bool        // guarded by the subscriber's mu
 
-	gone    atomic.Bool // it publishes no more
+	gone    atomic.Bool // it publishes no more, or what it does is not to be had
 	drained bool        // its ring was empty after that; of the receiving goroutine
 
 	chunks chunks
+	quota  int64 // bytes that it may yet have mapped; of the connection's goroutine
 }
 
 // chunks are the further ones of a publisher's arena.
@@ -126,6 +131,7 @@ func (src *source) close(d *domain.Domain) {
 		d.Control().Give(src.place)
 		src.place = nil
 	}
+	src.remote.Post(typeUnlink, nil) // if it is there still, because this was not its end
 	if src.memory != nil {
 		src.memory.Close()
 	}
@@ -143,34 +149,52 @@ type asker struct{ *Subscriber }
 
 // Found is of [meet.Handler]: it asks a publisher for its messages.
 func (s asker) Found(r *meet.Remote) {
-	if r.Role() == meet.Observer {
+	switch r.Role() {
+	case meet.Observer:
 		s.show(r)
+	case meet.Publisher:
+		s.begin(r)
 	}
-	if r.Role() != meet.Publisher {
+}
+
+// begin asks a publisher for its messages; or has remove do so, if it was here before,
+// and what it published then is still being received.
+func (s *Subscriber) begin(r *meet.Remote) {
+	id := observe.ID(r.Peer().ID(), r.Port())
+	s.mu.Lock()
+	before := slices.ContainsFunc(*s.sources.Load(), func(src *source) bool { return src.id == id })
+	if before {
+		s.again[id] = r
+	}
+	s.mu.Unlock()
+	if before {
 		return
 	}
-	err := s.ask(r)
+	err := s.ask(r, id)
+	if err == nil {
+		return
+	}
+	starved := meet.Starved(err) || errors.Is(err, meet.ErrBusy)
+	gone := errors.Is(err, meet.ErrGone)
+	s.mu.Lock()
+	if src := s.known[r]; src != nil {
+		delete(s.known, r)
+		src.close(s.domain)
+	}
 	switch {
-	case err == nil, errors.Is(err, meet.ErrGone): // Lost follows
-	case meet.Starved(err), errors.Is(err, meet.ErrBusy):
-		// It is not to blame, and other topics go on.
-		s.mu.Lock()
-		if src := s.known[r]; src != nil {
-			delete(s.known, r)
-			src.close(s.domain)
-		}
-		s.report(missed(r, err))
-		s.change(*s.sources.Load())
-		s.mu.Unlock()
-	default:
-		s.mu.Lock()
+	case starved:
+		s.report(missed(r, err)) // it is not to blame, and other topics go on
+	case !gone:
 		s.failed = append(s.failed, err)
-		s.mu.Unlock()
+	}
+	s.change(*s.sources.Load())
+	s.mu.Unlock()
+	if !starved && !gone {
 		s.domain.Node().Drop(r, err)
 	}
 }
 
-func (s *Subscriber) ask(r *meet.Remote) error {
+func (s *Subscriber) ask(r *meet.Remote, id uint64) error {
 	if _, err := decodeSettings(r.Settings()); err != nil {
 		return err
 	}
@@ -178,7 +202,7 @@ func (s *Subscriber) ask(r *meet.Remote) error {
 	if err != nil {
 		return err
 	}
-	src := &source{remote: r, id: observe.ID(r.Peer().ID(), r.Port()), place: place, entry: place.Entry, subscriber: s,
+	src := &source{remote: r, id: id, place: place, entry: place.Entry, subscriber: s, quota: s.config.Quota,
 		chunks: chunks{memory: map[int]*memory.Memory{}, arrived: make(chan struct{})}}
 	l := link{at: uint32(place.Offset()), history: uint64(s.config.History)}
 	if s.config.Peek {
@@ -186,6 +210,9 @@ func (s *Subscriber) ask(r *meet.Remote) error {
 	}
 	s.mu.Lock()
 	s.known[r] = src
+	if _, before := s.until[id]; before {
+		l.history = math.MaxUint64 // what was published meanwhile too
+	}
 	s.mu.Unlock()
 	if err := r.Post(typeLink, l.encode(), place.File()); err != nil {
 		return err
@@ -201,9 +228,48 @@ func (s asker) Message(r *meet.Remote, m *meet.Message) {
 	if src == nil {
 		return
 	}
-	if err := s.hear(src, m); err != nil {
+	err := s.hear(src, m)
+	switch {
+	case err == nil:
+	case errors.Is(err, segment.ErrQuota):
+		s.giveUp(src, err)
+	default:
 		s.domain.Node().Drop(r, err)
 	}
+}
+
+// giveUp ends a source of which this process cannot have more: what is there is drained.
+// Other topics of its process go on.
+func (s *Subscriber) giveUp(src *source, why error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.known, src.remote)
+	s.over(src, missed(src.remote, why))
+}
+
+// over says that no more comes of a source, and why, if that is to be reported. The caller
+// holds mu.
+func (s *Subscriber) over(src *source, why error) {
+	if src.reader != nil {
+		// The receiving goroutine drains it, and reports why.
+		src.chunks.end(why)
+		src.gone.Store(true)
+	} else {
+		src.close(s.domain)
+		if why != nil {
+			s.report(why)
+		}
+	}
+	s.change(*s.sources.Load())
+}
+
+// open maps memory of the publisher's.
+func (src *source) open(f *os.File) (*memory.Memory, error) {
+	m, err := memory.Open(f, src.quota)
+	if err == nil {
+		src.quota -= int64(m.Region().Len())
+	}
+	return m, err
 }
 
 // hear handles what a publisher sends. An error means that it was nonsense, or that
@@ -215,7 +281,7 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 		if err != nil {
 			return err
 		}
-		mem, err := memory.Open(m.Files[0], s.config.Quota)
+		mem, err := src.open(m.Files[0])
 		if err != nil {
 			return err
 		}
@@ -225,6 +291,10 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 			return err
 		}
 		s.mu.Lock()
+		if until, before := s.until[src.id]; before {
+			reader.Continue(until)
+			delete(s.until, src.id)
+		}
 		src.memory, src.reader = mem, reader
 		s.change(append(slices.Clone(*s.sources.Load()), src))
 		s.mu.Unlock()
@@ -234,7 +304,7 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 		if err != nil {
 			return err
 		}
-		mem, err := memory.Open(m.Files[0], s.config.Quota)
+		mem, err := src.open(m.Files[0])
 		if err != nil {
 			return err
 		}
@@ -266,6 +336,7 @@ func (s *Subscriber) change(sources []*source) {
 func (s asker) Lost(r *meet.Remote) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	maps.DeleteFunc(s.again, func(_ uint64, other *meet.Remote) bool { return other == r })
 	src := s.known[r]
 	if src == nil {
 		return
@@ -275,21 +346,18 @@ func (s asker) Lost(r *meet.Remote) {
 	if err := r.Err(); meet.Starved(err) {
 		why = missed(r, err)
 	}
-	if src.reader == nil {
-		src.close(s.domain)
-		if why != nil {
-			s.report(why)
-		}
-	} else {
-		// The receiving goroutine drains it, and reports why.
-		src.chunks.end(why)
-		src.gone.Store(true)
-	}
-	s.change(*s.sources.Load())
+	s.over(src, why)
 }
 
 // remove forgets a source that has nothing more. It is for the receiving goroutine.
 func (s *Subscriber) remove(src *source) {
+	if r := s.forget(src); r != nil {
+		s.begin(r)
+	}
+}
+
+// forget is remove that returns the source's publisher, if it is here again.
+func (s *Subscriber) forget(src *source) *meet.Remote {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := *s.sources.Load()
@@ -300,9 +368,15 @@ func (s *Subscriber) remove(src *source) {
 		s.past.Lost += lost
 		s.sources.Store(&after)
 		s.kept = append(s.kept, src)
+		if src.remote.Err() != nil && len(s.until) < untilMost {
+			s.until[src.id] = src.reader.Where() // the connection was lost: it may come again
+		}
 	}
 	src.left.Store(true)
 	s.close(src)
+	r := s.again[src.id]
+	delete(s.again, src.id)
+	return r
 }
 
 // letGo forgets a source of which nothing is received any more, if that was the last

@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/segment"
 )
 
 // SubscriberConfig is what can be set of a subscriber. A nil *SubscriberConfig, or
@@ -29,7 +30,9 @@ type SubscriberConfig struct {
 	// [Publisher.WaitSubscribers] does not count it.
 	Peek bool
 
-	// Quota is how much memory one publisher may have it map, in bytes; 1 GiB.
+	// Quota is how much memory one publisher may have it map, in bytes, of all that it
+	// has: its ring, and its arena as that grows; 1 GiB. Beyond it the publisher is not
+	// received from any more: Receive returns an error that matches segment.ErrQuota.
 	Quota int64
 
 	// Schema is what the messages must be: see PublisherConfig.
@@ -78,9 +81,15 @@ type Subscriber struct {
 	failed  []error                  // why some could not be asked
 	refused []error                  // by some, or they could not be had; those that were not reported yet
 	news    chan struct{}            // closed when one of the above changes
+	again   map[uint64]*meet.Remote  // publishers that are here again while their source is drained
+	until   map[uint64]ring.Start    // where those were whose connection was lost, by their number
 	past    SubscriberStats          // with sources that were removed
 	kept    []*source                // that were removed while something of them was borrowed
 }
+
+// untilMost is of how many publishers it is remembered where they were. Whoever comes
+// and goes more often is only received from where it is.
+const untilMost = 256
 
 // answerTime is how long Subscribe waits for publishers that do not answer.
 const answerTime = 100 * time.Millisecond
@@ -97,7 +106,8 @@ const answerTime = 100 * time.Millisecond
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
 // tells.
 func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
-	s := &Subscriber{domain: domain.Of(d), topic: topic, known: map[*meet.Remote]*source{}, news: make(chan struct{})}
+	s := &Subscriber{domain: domain.Of(d), topic: topic, news: make(chan struct{}),
+		known: map[*meet.Remote]*source{}, again: map[uint64]*meet.Remote{}, until: map[uint64]ring.Start{}}
 	if c != nil {
 		s.config = *c
 	}
@@ -353,6 +363,9 @@ func (s *Subscriber) ended(src *source, err error) error {
 		// It can have published something between our look and its end; look once
 		// more. It writes no more.
 		if src.drained {
+			if rest := src.reader.Rest(); rest != nil {
+				return s.explain(&LaggedError{rest.Lost, src.id})
+			}
 			s.remove(src)
 			if why := src.chunks.ending(); why != nil {
 				return s.explain(why)
@@ -369,7 +382,9 @@ func (s *Subscriber) ended(src *source, err error) error {
 		return s.explain(err)
 	}
 	s.remove(src)
-	s.domain.Node().Drop(src.remote, err)
+	if why := src.chunks.ending(); why == nil || err != why {
+		s.domain.Node().Drop(src.remote, err)
+	}
 	return s.explain(err)
 }
 
@@ -386,6 +401,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = fixRefused
 	case meet.Starved(err):
 		fix = fixStarved
+	case errors.Is(err, segment.ErrQuota):
+		fix = "subscribe with a larger SubscriberConfig.Quota, or have the publisher use a smaller ArenaLimit"
 	case errors.Is(err, ErrSchema):
 		fix = "have all publishers of the topic use PublishOf, or a Schema"
 	default:

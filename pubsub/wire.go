@@ -15,6 +15,7 @@ const (
 	typeLinked  = 2 // publisher: grants it; with the topic's segment
 	typeChunk   = 3 // publisher: a further chunk of the arena; with its segment
 	typeRefused = 4 // publisher: why not
+	typeUnlink  = 5 // subscriber: it wants no more messages
 )
 
 // settings are what a port tells those that it meets.
@@ -75,17 +76,19 @@ type linked struct {
 }
 
 func (l linked) encode() []byte {
-	b := make([]byte, 0, 24)
+	b := make([]byte, 0, 32)
 	b = binary.LittleEndian.AppendUint64(b, l.start.Position)
 	b = binary.LittleEndian.AppendUint64(b, l.start.Sequence)
+	b = binary.LittleEndian.AppendUint64(b, l.start.Left)
 	return binary.LittleEndian.AppendUint64(b, l.arena)
 }
 
 func decodeLinked(b []byte) (l linked, err error) {
-	if len(b) != 24 {
+	if len(b) != 32 {
 		return l, fmt.Errorf("%w: a grant of %d bytes", ErrProtocol, len(b))
 	}
-	l = linked{ring.Start{Position: binary.LittleEndian.Uint64(b), Sequence: binary.LittleEndian.Uint64(b[8:])}, binary.LittleEndian.Uint64(b[16:])}
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	l = linked{ring.Start{Position: word(0), Sequence: word(1), Left: word(2)}, word(3)}
 	if l.arena > maxArena {
 		err = fmt.Errorf("%w: an arena of %d bytes", ErrProtocol, l.arena)
 	}

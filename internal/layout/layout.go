@@ -225,6 +225,12 @@ const (
 	// Counts the readers that it let go because their words made no sense. For
 	// tools.
 	TopicEvictedAt = 408
+
+	// Counts the readers that left. What one of them holds is not held any more,
+	// which it may not have heard yet. SYNC POINT left: stored before a block is
+	// reused that was held; who finds it changed since it joined looks at the
+	// stamp after it has copied.
+	TopicLeftAt = 512
 )
 
 // Slot: the place of one message in a ring, of SlotBytes; all of it behind the

@@ -28,6 +28,7 @@ type scene struct {
 	readers  int
 	borrow   bool
 	loans    int // bytes of a loan that each message is published in: room for few
+	leaves   int // the writer lets the readers go after so many messages, and they do not know it; 0: never
 }
 
 type nobody struct{}
@@ -54,21 +55,25 @@ func (s scene) build() *explore.Scene {
 			lengths = append(lengths, len(m))
 		}
 	}
-	sc.Processes = append(sc.Processes, func() { s.publish(w) })
+	var acknowledged uint64 // messages; part of what the writer knows
+	var members []*Member
+	sc.Processes = append(sc.Processes, func() { s.publish(w, members, sc.Bells[1:], &acknowledged) })
 	for i := range s.readers {
 		e, err := EntryAt(memory, entries+i*layout.ReaderBytes)
 		if err != nil {
 			panic(err)
 		}
 		var start Start
-		if _, err := w.Join(e, 0, true, func(_ *Member, st Start) error { start = st; return nil }); err != nil {
+		m, err := w.Join(e, 0, true, func(_ *Member, st Start) error { start = st; return nil })
+		if err != nil {
 			panic(err)
 		}
+		members = append(members, m)
 		r, err := NewReader(memory, e, start, s.config.ArenaLimit, nil)
 		if err != nil {
 			panic(err)
 		}
-		sc.Processes = append(sc.Processes, func() { s.receive(r, lengths, sc.Bells[i+1], sc.Memory) })
+		sc.Processes = append(sc.Processes, func() { s.receive(r, lengths, sc.Bells[i+1], sc.Memory, &acknowledged) })
 	}
 	return sc
 }
@@ -82,9 +87,15 @@ func contents(i uint64, n int) []byte {
 	return b
 }
 
-func (s scene) publish(w *Writer) {
+func (s scene) publish(w *Writer, members []*Member, bells []*wait.Bell, acknowledged *uint64) {
 	var i uint64
-	for _, m := range s.messages {
+	for n, m := range s.messages {
+		if s.leaves > 0 && n == s.leaves {
+			for _, m := range members {
+				explore.Operation(w.knows())
+				w.Leave(m)
+			}
+		}
 		explore.Operation(w.knows())
 		var err error
 		if s.loans > 0 {
@@ -102,6 +113,12 @@ func (s scene) publish(w *Writer) {
 			i++
 		}
 		explore.Assert(err == nil, "publish: %v", err)
+		*acknowledged = i
+	}
+	if s.leaves > 0 {
+		for _, b := range bells {
+			b.Ring() // they hear of it at last
+		}
 	}
 }
 
@@ -125,7 +142,7 @@ func (r *Reader) knows(more ...any) uint64 {
 }
 
 // receive receives all messages, or those of a writer that was killed.
-func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte) {
+func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte, acknowledged *uint64) {
 	total := len(lengths)
 	var received, lost uint64
 	hold, held := -1, uint64(0)
@@ -153,8 +170,13 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte)
 		switch {
 		case err == ErrEmpty && drained:
 			explore.Assert(received+lost == s.committed(memory, r), "received %d, lost %d of %d that were published", received, lost, s.committed(memory, r))
+			if rest := r.Rest(); rest != nil {
+				explore.Assert(s.config.Policy == DropOldest || s.leaves > 0, "lost %d messages", rest.Lost)
+				lost += rest.Lost
+			}
+			explore.Assert(received+lost >= *acknowledged, "received %d, lost %d of %d that were acknowledged", received, lost, *acknowledged)
 			return
-		case err == ErrEmpty && explore.Gone(0):
+		case err == ErrEmpty && (explore.Gone(0) || s.leaves > 0 && *acknowledged == uint64(total)):
 			drained = true
 		case err == ErrEmpty:
 			explore.Operation(r.knows(received, lost, "empty", bell.Rung()-rung))
@@ -165,7 +187,7 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte)
 			}
 			r.Awake()
 		case errors.As(err, &lagged):
-			explore.Assert(s.config.Policy == DropOldest, "lost %d messages", lagged.Lost)
+			explore.Assert(s.config.Policy == DropOldest || s.leaves > 0, "lost %d messages", lagged.Lost)
 			lost += lagged.Lost
 		case err != nil:
 			explore.Assert(false, "receive: %v", err)
@@ -219,6 +241,10 @@ func TestExploreRing(t *testing.T) {
 		{"drop oldest, 2 messages, 1 killed", false, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8)}, readers: 1}, 1},
 		{"drop oldest, blocks used again", false, scene{config: with(DropOldest, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2}, 0},
 		{"drop oldest, blocks used again, borrowed", false, scene{config: with(DropOldest, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2, borrow: true}, 0},
+		{"drop oldest, blocks used again, 1 killed", true, scene{config: with(DropOldest, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2}, 1},
+		{"block, inline, let go", false, scene{config: with(Block, 2), messages: [][]byte{small(8), small(8), small(8)}, readers: 1, leaves: 1}, 0},
+		{"block, blocks used again, let go", false, scene{config: with(Block, 2), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2, leaves: 1}, 0},
+		{"drop oldest, batches, let go", false, scene{config: with(DropOldest, 2), messages: [][]byte{batch, batch, batch}, readers: 1, leaves: 1}, 0},
 		{"block, blocks used again", true, scene{config: with(Block, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2}, 0},
 		{"drop oldest, 4 borrowed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(56), small(56), small(56), small(56)}, readers: 1, borrow: true}, 0},
 		{"drop oldest, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), batch, small(8)}, readers: 1}, 1},

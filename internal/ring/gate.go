@@ -26,7 +26,6 @@ type Member struct {
 
 // list is who has joined. It does not change; there is a new one instead.
 type list struct {
-	gate    bool // all of them gate
 	members []*Member
 	sleeps  []*word.Uint64 // of each: what every publish looks at
 }
@@ -35,6 +34,7 @@ type list struct {
 type Start struct {
 	Position uint64
 	Sequence uint64 // of the first message
+	Left     uint64 // how many readers had left before
 }
 
 // Join has a reader join that says what it does in the entry, which is clear. Of
@@ -57,7 +57,7 @@ func (w *Writer) Join(e *Entry, history uint64, gates bool, acknowledge func(m *
 	// from the tail on.
 	head := w.published()
 	position := max(w.tail, head-min(history, head))
-	s := Start{position, position + w.surplusAt(position, head)}
+	s := Start{position, position + w.surplusAt(position, head), w.left.Load()}
 	m.start, m.seen = position, position
 	if err := acknowledge(m, s); err != nil {
 		w.readers.Store(old)
@@ -67,9 +67,8 @@ func (w *Writer) Join(e *Entry, history uint64, gates bool, acknowledge func(m *
 }
 
 func listOf(members []*Member) *list {
-	l := &list{gate: true, members: members}
+	l := &list{members: members}
 	for _, m := range members {
-		l.gate = l.gate && m.gates
 		l.sleeps = append(l.sleeps, m.entry.sleeps)
 	}
 	return l
@@ -99,18 +98,22 @@ func (w *Writer) surplusAt(position, head uint64) uint64 {
 	if head == 0 {
 		return 0
 	}
-	// Even if that one has been dropped, its slot is as it was.
-	last := w.at(head - 1)
-	meta := word.LoadPlain(last.meta())
+	return w.at(head - 1).surplusAfter() // even if that one has been dropped, its slot is as it was
+}
+
+// surplusAfter returns how many messages more than positions there are up to the slot's
+// message, and with it.
+func (s slot) surplusAfter() uint64 {
+	meta := word.LoadPlain(s.meta())
 	surplus := meta >> surplusShift
 	if meta&layout.SlotMetaPacked != 0 {
-		surplus += word.LoadPlain(last.word(layout.SlotChunkAt))>>32 - 1
+		surplus += word.LoadPlain(s.word(layout.SlotChunkAt))>>32 - 1
 	}
 	return surplus & surplusMask
 }
 
 // Leave lets a reader go: nobody waits for it any more, and what it holds is not
-// held. It must be gone, or have said that it leaves.
+// held. If it reads on, because it has not heard of that yet, it finds what it missed.
 func (w *Writer) Leave(m *Member) {
 	w.mu.Lock()
 	w.remove(m)
@@ -119,6 +122,9 @@ func (w *Writer) Leave(m *Member) {
 }
 
 func (w *Writer) remove(m *Member) {
+	// SYNC POINT left: before anything that it holds is reused. Its process may be there
+	// still: it was let go, or the connection was lost.
+	w.left.Store(w.left.Load() + 1)
 	members := slices.Clone(w.readers.Load().members)
 	w.readers.Store(listOf(slices.DeleteFunc(members, func(other *Member) bool { return other == m })))
 }
@@ -237,19 +243,13 @@ func (w *Writer) setTail(tail uint64) {
 	word.StoreRelease(w.resume, tail+(w.head-tail)/2)
 	// SYNC POINT tail: before the stamps.
 	word.StoreRelease(w.tailWord, tail)
-	if w.policy == Block && w.readers.Load().gate {
-		// Nobody reads what the gate has passed, so that its stamps can stay. They are
-		// stored again for their cache lines, many at once: without it each message
-		// waits for its own, and half as many get through.
-		for position := w.tail; position < tail; position++ {
-			word.StoreRelease(w.at(position).stamp(), position+1)
-		}
-		w.tail = tail
-		w.tailWord.Store(tail)
-		return
-	}
 	for position := w.tail; position < tail; position++ {
-		// Its low half stays: a reader that has looked, and is about to sleep on it,
+		// Under Block too, where all who gate have passed: there are others, and those
+		// that have been let go and do not know it yet. It also fetches many of the
+		// slots' lines at once: without it each message waits for its own, and half as
+		// many get through.
+		//
+		// The low half stays: a reader that has looked, and is about to sleep on it,
 		// would not notice that the slot was filled meanwhile if it were again what
 		// it was before.
 		word.StoreRelease(w.at(position).stamp(), position+1|layout.SlotStampDropped)

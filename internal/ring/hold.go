@@ -31,7 +31,10 @@ type holds struct {
 func (r *Reader) Borrow(buf []byte) (message []byte, hold int, sequence uint64, err error) {
 	for range attempts {
 		if r.batch.count != 0 {
-			return r.borrowFromBatch(buf)
+			if message, hold, sequence, err = r.borrowFromBatch(buf); err == errAgain {
+				continue
+			}
+			return message, hold, sequence, err
 		}
 		slot := r.at(r.position)
 		// SYNC POINT stamp: pairs with Writer.commit.
@@ -72,6 +75,10 @@ func (r *Reader) Quiet() bool {
 func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
 	b := &r.batch
 	n := lengthAt(b.memory, b.next)
+	if !r.kept() {
+		b.count = 0 // what is left of it is lost
+		return buf, -1, 0, errAgain
+	}
 	if n > len(b.memory)-b.at {
 		return buf, -1, 0, r.badBatch(n)
 	}

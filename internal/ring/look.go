@@ -63,13 +63,7 @@ func (v *View) Look() Picture {
 		}
 		// The slot of the last message tells how many there were; it stays as it is
 		// even when that message is dropped, until the writer has come round.
-		last := v.at(p.Head - 1)
-		meta := word.LoadPlain(last.meta())
-		where := word.LoadPlain(last.word(layout.SlotChunkAt))
-		p.Sequence = v.sequence(p.Head, meta)
-		if meta&layout.SlotMetaPacked != 0 {
-			p.Sequence = (p.Sequence + where>>32 - 1) & surplusMask
-		}
+		p.Sequence = (p.Head + v.at(p.Head-1).surplusAfter()) & surplusMask
 		word.FenceLoads()
 		// Nothing is overwritten before the tail has moved.
 		if v.region.Uint64(layout.TopicTailAt).Load() == p.Tail {

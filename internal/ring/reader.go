@@ -18,6 +18,8 @@ type Reader struct {
 	tail    *word.Uint64
 	resume  *word.Uint64
 	waiting *word.Uint32
+	left    *word.Uint64
+	joined  uint64 // what left was when it joined
 	chunk   func(i int) ([]byte, error)
 
 	position uint64 // of the next message, or of the batch that is being read
@@ -70,6 +72,8 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 		tail:     r.Uint64(layout.TopicTailAt),
 		resume:   r.Uint64(layout.TopicResumeAt),
 		waiting:  r.Uint32(layout.TopicWaitingAt),
+		left:     r.Uint64(layout.TopicLeftAt),
+		joined:   s.Left,
 		position: s.Position,
 		dry:      s.Position,
 		flushed:  s.Position,
@@ -97,7 +101,9 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 // returned.
 func (r *Reader) Next(buf []byte) (message []byte, sequence uint64, err error) {
 	if r.batch.count != 0 {
-		return r.fromBatch(buf)
+		if message, sequence, err = r.fromBatch(buf); err != errAgain {
+			return message, sequence, err
+		}
 	}
 	// A small message, in one piece: what inlined does.
 	slot := r.at(r.position)
@@ -136,11 +142,14 @@ func (r *Reader) next(buf []byte) (message []byte, sequence uint64, err error) {
 		} else if p, placeErr := r.enter(slot, meta); placeErr != nil {
 			err = placeErr
 		} else if p.count > 1 {
-			return r.fromBatch(buf)
+			message, sequence, err = r.fromBatch(buf)
 		} else {
 			message = sized(buf, len(p.memory))
 			word.CopyOut(message, p.memory)
-			return message, r.leave(p), nil
+			if r.kept() {
+				return message, r.leave(p), nil
+			}
+			err = errAgain
 		}
 		if err != errAgain {
 			return message, sequence, err
@@ -168,6 +177,14 @@ func (r *Reader) still(slot slot) bool {
 	// What was copied is loaded before the stamp is once more.
 	word.FenceLoads()
 	return slot.stamp().Load() == r.position+1
+}
+
+// kept says whether the block at the position was kept for the reader while it was read:
+// for certain as long as the writer has let nobody go, who may be this one.
+func (r *Reader) kept() bool {
+	// SYNC POINT left: what was read of the block is loaded before.
+	word.FenceLoads()
+	return r.left.Load() == r.joined || r.at(r.position).stamp().Load() == r.position+1
 }
 
 func (r *Reader) inlined(slot slot, meta uint64, buf []byte) ([]byte, uint64, error) {
@@ -232,6 +249,7 @@ func (r *Reader) advance() {
 func (r *Reader) flush() {
 	r.flushed = r.position
 	r.freed, r.looks = false, 0
+	r.doneReading() // first: who sees the cursor wants the block
 	word.StoreRelease(r.entry.received, r.received())
 	// SYNC POINT waiting: pairs with Writer.until.
 	r.entry.cursor.Store(r.position)
@@ -248,10 +266,7 @@ func (r *Reader) received() uint64 { return (r.expect - r.first - r.lost) & surp
 // next one late. But the memory of blocks is to be had again, and a writer that waits
 // need not.
 func (r *Reader) empty() error {
-	if r.reading {
-		r.reading = false
-		word.StoreRelease(r.entry.reading, 0)
-	}
+	r.doneReading()
 	if r.position != r.flushed {
 		if r.looks++; r.freed || r.looks > looksMost || r.waiting.Load() != 0 {
 			r.flush()
@@ -263,6 +278,14 @@ func (r *Reader) empty() error {
 		r.keepDistance()
 	}
 	return ErrEmpty
+}
+
+// doneReading lets the block go that was read last.
+func (r *Reader) doneReading() {
+	if r.reading {
+		r.reading = false
+		word.StoreRelease(r.entry.reading, 0)
+	}
 }
 
 // keepDistance is called when the reader has come to the end of what there is. One that
@@ -315,6 +338,45 @@ func (r *Reader) skipLost() bool {
 	r.flush()
 	return true
 }
+
+// Rest returns how many messages were lost behind the last one, of a writer that writes
+// no more and whose last message was passed; nil if there were none. After it they are
+// told.
+func (r *Reader) Rest() *LaggedError {
+	if !r.lapped || r.position == 0 {
+		return nil
+	}
+	r.lapped = false
+	// Even if that message has been dropped, its slot is as it was.
+	last := r.at(r.position - 1)
+	if last.stamp().Load()&^layout.SlotStampDropped != r.position {
+		return nil
+	}
+	next := r.position + last.surplusAfter()
+	lost := (next - r.expect) & surplusMask
+	if lost == 0 {
+		return nil
+	}
+	r.expect = next & surplusMask
+	r.lost += lost
+	word.StoreRelease(r.entry.lost, r.lost)
+	return &LaggedError{Lost: lost}
+}
+
+// Continue has a reader that has read nothing yet go on where another one of the same
+// writer was. What it has missed, it finds lost.
+func (r *Reader) Continue(from Start) {
+	r.expect, r.first = from.Sequence, from.Sequence
+	if from.Position < r.position {
+		r.lapped = true
+		return
+	}
+	r.position, r.dry = from.Position, from.Position
+	r.flush()
+}
+
+// Where returns the next message, for Continue.
+func (r *Reader) Where() Start { return Start{Position: r.position, Sequence: r.expect} }
 
 // place is where a block is.
 type place struct {
@@ -391,11 +453,18 @@ func (r *Reader) pass(n int) {
 func (r *Reader) fromBatch(buf []byte) ([]byte, uint64, error) {
 	b := &r.batch
 	n := lengthAt(b.memory, b.next)
-	if n > len(b.memory)-b.at {
+	fits := n <= len(b.memory)-b.at
+	if fits {
+		buf = sized(buf, n)
+		word.CopyOut(buf, b.memory[b.at:b.at+n])
+	}
+	switch {
+	case !r.kept():
+		b.count = 0 // what is left of it is lost
+		return buf, 0, errAgain
+	case !fits:
 		return buf, 0, r.badBatch(n)
 	}
-	buf = sized(buf, n)
-	word.CopyOut(buf, b.memory[b.at:b.at+n])
 	sequence := r.expect
 	r.expect = (sequence + 1) & surplusMask
 	b.at += pad(n)

@@ -42,9 +42,9 @@ type Writer struct {
 	mu   sync.Mutex
 	tail uint64
 
-	tailWord, resume                 *word.Uint64
-	waiting                          *word.Uint32
-	blocked, wakes, grown, evictions *word.Uint64
+	tailWord, resume                       *word.Uint64
+	waiting                                *word.Uint32
+	blocked, wakes, grown, evictions, left *word.Uint64
 }
 
 // Owner is what a writer needs of those above it.
@@ -87,6 +87,7 @@ func NewWriter(r *region.Region, c *Config, owner Owner) (*Writer, error) {
 		wakes:     r.Uint64(layout.TopicWakesAt),
 		grown:     r.Uint64(layout.TopicGrownAt),
 		evictions: r.Uint64(layout.TopicEvictedAt),
+		left:      r.Uint64(layout.TopicLeftAt),
 	}
 	w.arena.add(r.Bytes(at+c.Slots*c.SlotBytes, c.ArenaBytes))
 	w.grown.Store(uint64(w.arena.bytes))

@@ -1,0 +1,151 @@
+package ring_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/memlane/memlane/internal/ring"
+)
+
+// What was dropped, and nothing was published after it, is told when the writer is gone.
+func TestRest(t *testing.T) {
+	background := context.Background()
+	tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: ring.DropOldest})
+	r := tp.join(0, true)
+	publish := func(lengths ...int) {
+		t.Helper()
+		var batch [][]byte
+		for _, n := range lengths {
+			batch = append(batch, make([]byte, n))
+		}
+		if err := tp.w.PublishBatch(background, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nothing := func() {
+		t.Helper()
+		if _, _, err := r.Next(nil); err != ring.ErrEmpty {
+			t.Fatal(err)
+		}
+	}
+	publish(8)
+	if _, _, err := r.Next(nil); err != nil {
+		t.Fatal(err)
+	}
+	nothing()
+	if rest := r.Rest(); rest != nil {
+		t.Error(rest)
+	}
+	publish(1000, 500, 300) // a batch is several messages
+	l, err := tp.w.Loan(background, 4000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing() // but it is not there any more
+	if rest := r.Rest(); rest == nil || rest.Lost != 3 {
+		t.Errorf("the rest is %v; want 3 lost messages", rest)
+	}
+	for range 2 {
+		nothing()
+		if rest := r.Rest(); rest != nil {
+			t.Errorf("told again: %v", rest)
+		}
+	}
+	if received, lost := r.Counts(); received != 1 || lost != 3 {
+		t.Errorf("%d received, %d lost; want 1, 3", received, lost)
+	}
+	// It goes on as if nothing had been.
+	tp.w.Return(l)
+	publish(8)
+	if _, sequence, err := r.Next(nil); err != nil || sequence != 4 {
+		t.Error(sequence, err)
+	}
+}
+
+// A reader that the writer has let go, and that does not know it, never gets another
+// message for the one that it reads.
+func TestLetGo(t *testing.T) {
+	background := context.Background()
+	for name, count := range map[string]int{"one": 1, "batch": 3} {
+		t.Run(name, func(t *testing.T) {
+			tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: ring.Block})
+			r := tp.join(0, true)
+			publish := func() {
+				t.Helper()
+				var batch [][]byte
+				for range count {
+					batch = append(batch, make([]byte, 3000/count))
+				}
+				if err := tp.w.PublishBatch(background, batch); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish()
+			if count > 1 {
+				if _, _, err := r.Next(nil); err != nil { // it is in the middle of it
+					t.Fatal(err)
+				}
+			}
+			tp.w.Leave(r.member)
+			publish()
+			missed := uint64(max(count-1, 1))
+			var lagged *ring.LaggedError
+			if m, sequence, err := r.Next(nil); !errors.As(err, &lagged) || lagged.Lost != missed {
+				t.Fatalf("message %d of %d bytes, %v; want %d lost", sequence, len(m), err, missed)
+			}
+			for i := range count {
+				if _, sequence, err := r.Next(nil); err != nil || sequence != uint64(count+i) {
+					t.Fatal(sequence, err)
+				}
+			}
+		})
+	}
+}
+
+// A reader that goes on for another one gets what is there, and finds lost what is not.
+func TestContinue(t *testing.T) {
+	background := context.Background()
+	for _, missed := range []int{0, 3, 20} {
+		tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: ring.DropOldest})
+		first := tp.join(0, true)
+		publish := func() {
+			t.Helper()
+			if err := tp.w.Publish(background, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish()
+		publish()
+		if _, _, err := first.Next(nil); err != nil {
+			t.Fatal(err)
+		}
+		from := first.Where()
+		tp.w.Leave(first.member)
+		for range missed {
+			publish()
+		}
+		r := tp.join(1<<62, true)
+		r.Continue(from)
+		next := uint64(1)
+		for {
+			_, sequence, err := r.Next(nil)
+			var lagged *ring.LaggedError
+			switch {
+			case errors.As(err, &lagged):
+				next += lagged.Lost
+				continue
+			case err == nil && sequence == next:
+				next++
+				continue
+			case err != ring.ErrEmpty:
+				t.Fatalf("message %d, %v; want message %d", sequence, err, next)
+			}
+			break
+		}
+		received, lost := r.Counts()
+		if next != uint64(2+missed) || received+lost != uint64(1+missed) || (lost > 0) != (missed > 8) {
+			t.Errorf("%d missed: next is %d, %d received, %d lost", missed, next, received, lost)
+		}
+	}
+}
