@@ -2,6 +2,7 @@ package mmap
 
 import (
 	"fmt"
+	"io/fs"
 	"reflect"
 	"sync"
 	"unsafe"
@@ -145,10 +146,16 @@ func ViewBytes[T any](b []byte) (*T, error) {
 }
 
 // BytesOf returns the bytes of a value, in place. Those between its fields are
-// among them, whatever they are.
+// among them, whatever they are. If v is nil the error matches fs.ErrInvalid.
 func BytesOf[T any](v *T) ([]byte, error) {
+	fail := func(err error, fix string) ([]byte, error) {
+		return nil, &Error{"view", reflect.TypeFor[T]().String(), err, fix}
+	}
+	if v == nil {
+		return fail(fmt.Errorf("%w: a nil pointer", fs.ErrInvalid), "give it the address of a value")
+	}
 	if err := CheckType[T](); err != nil {
-		return nil, &Error{"view", fmt.Sprintf("%T", *v), err, "use integers, floats, arrays and structs of them; a byte instead of a bool; an offset instead of a pointer"}
+		return fail(err, "use integers, floats, arrays and structs of them; a byte instead of a bool; an offset instead of a pointer")
 	}
 	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v)), nil
 }

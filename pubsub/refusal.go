@@ -3,6 +3,7 @@ package pubsub
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -42,7 +43,10 @@ func missed(r *meet.Remote, err error) error {
 	return fmt.Errorf("%s cannot be received from: %w", process(r), err)
 }
 
-// fixStarved is what to do about it.
+// errLost is that both processes are there, and one of them had no descriptors left.
+var errLost = errors.New("the connection to a publisher was lost, and is begun again")
+
+// fixStarved is what to do about what was missed.
 const fixStarved = "raise ulimit -n or vm.max_map_count, or close what is not needed, and subscribe again"
 
 // refusal returns the next one that was not reported yet, or nil.

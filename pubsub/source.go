@@ -231,7 +231,7 @@ func (s asker) Message(r *meet.Remote, m *meet.Message) {
 	err := s.hear(src, m)
 	switch {
 	case err == nil:
-	case errors.Is(err, segment.ErrQuota):
+	case errors.Is(err, segment.ErrQuota), meet.Starved(err):
 		s.giveUp(src, err)
 	default:
 		s.domain.Node().Drop(r, err)
@@ -343,8 +343,8 @@ func (s asker) Lost(r *meet.Remote) {
 	}
 	delete(s.known, r)
 	var why error
-	if err := r.Err(); meet.Starved(err) {
-		why = missed(r, err)
+	if err := r.Err(); meet.Starved(err) || errors.Is(err, meet.ErrStarved) {
+		why = fmt.Errorf("%w (%s): %w", errLost, process(r), err)
 	}
 	s.over(src, why)
 }

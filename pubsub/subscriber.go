@@ -188,9 +188,15 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 // Errors match [*LaggedError], after which receiving goes on; [ErrRefused], once for
 // each publisher that does, after which it goes on without that one; [ErrCorrupt],
 // after which it goes on without the publisher that is to blame; syscall.EMFILE or
-// another of the kernel's, if this process cannot have the memory of a publisher, after
-// which it goes on without that one; [ErrClosed], and the context's cause. Beside an error
-// the message is empty.
+// another of the kernel's, if this process cannot have the memory of a publisher, or
+// segment.ErrQuota, if it is more than SubscriberConfig.Quota, after which it goes on
+// without that one; [ErrClosed], and the context's cause. Beside an error the message is
+// empty.
+//
+// If the connection to a publisher is lost, because one of the two processes has no more
+// descriptors, an error says so, and it goes on: a connection is begun again as soon as
+// that is possible, and what was published meanwhile is received then, if it is still
+// there.
 func (s *Subscriber) Receive(ctx context.Context) (m Message, err error) {
 	m.Data, m.Publisher, m.Sequence, _, err = s.next(ctx) // so short that it is inlined
 	return
@@ -399,6 +405,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = "release what was borrowed, or receive copies"
 	case errors.Is(err, ErrRefused):
 		fix = fixRefused
+	case errors.Is(err, errLost):
+		fix = "raise ulimit -n there, or close what is not needed; what is published meanwhile is received, or told as lost"
 	case meet.Starved(err):
 		fix = fixStarved
 	case errors.Is(err, segment.ErrQuota):

@@ -43,7 +43,8 @@ func PublishOf[T any](d *memlane.Domain, topic string, c *PublisherConfig) (*Pub
 // Topic returns the topic's name.
 func (p *PublisherOf[T]) Topic() string { return p.bytes.Topic() }
 
-// Publish publishes a copy of the value: see [Publisher.Publish].
+// Publish publishes a copy of the value: see [Publisher.Publish]. If value is nil the
+// error matches os.ErrInvalid.
 func (p *PublisherOf[T]) Publish(ctx context.Context, value *T) error {
 	b, err := mmap.BytesOf(value)
 	if err != nil {
@@ -137,7 +138,8 @@ func (p *PublisherOf[T]) Loan(ctx context.Context) (LoanOf[T], error) {
 }
 
 // Value returns the value, which lies in shared memory, until the loan is published or
-// discarded, or its publisher closed. After that it is nil.
+// discarded by this handle: after that it is nil. A copy of the handle still has it, and
+// so has everybody when the publisher was closed: it must not be touched any more then.
 func (l *LoanOf[T]) Value() *T { return l.value }
 
 // Publish publishes the value. It waits as [Publisher.Publish] does. After an error

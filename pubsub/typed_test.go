@@ -241,6 +241,11 @@ func TestTypedLoan(t *testing.T) {
 	if _, err := s.TryReceive(); err != pubsub.ErrEmpty {
 		t.Error(err)
 	}
+	for _, err := range []error{p.Publish(background, nil), p.TryPublish(nil)} {
+		if !errors.Is(err, os.ErrInvalid) {
+			t.Errorf("nil: %v", err)
+		}
+	}
 	if stats := p.Stats(); stats.Published != 1 {
 		t.Errorf("%+v", stats)
 	}

@@ -21,7 +21,7 @@ var Of func(domain any) *Domain
 type Domain struct {
 	name    string
 	node    *meet.Node
-	control ring.Control
+	control *ring.Control // apart: what waits there for the garbage collector must not keep the rest
 
 	mu     sync.Mutex
 	closed bool
@@ -34,7 +34,7 @@ func Open(name, folder string, c *meet.Config) (*Domain, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Domain{name: name, node: node, users: map[io.Closer]bool{}}, nil
+	return &Domain{name: name, node: node, control: new(ring.Control), users: map[io.Closer]bool{}}, nil
 }
 
 // Node returns its node. To add and remove ports there are [Domain.Add] and
@@ -42,7 +42,7 @@ func Open(name, folder string, c *meet.Config) (*Domain, error) {
 func (d *Domain) Node() *meet.Node { return d.node }
 
 // Control returns where all that is built on it says what it reads.
-func (d *Domain) Control() *ring.Control { return &d.control }
+func (d *Domain) Control() *ring.Control { return d.control }
 
 // Add adds a port to the node. Of a domain that was closed the error matches
 // [ring.ErrClosed], as that of Own does.

@@ -298,7 +298,8 @@ func (c *conn) finish(why error) {
 	c.mu.Unlock()
 
 	n.mu.Lock()
-	if n.links[c.peer.instance] == c {
+	ours, was := n.links[c.peer.instance] == c, c.state
+	if ours {
 		delete(n.links, c.peer.instance)
 	}
 	if c.end != 0 && n.local[c.end-1] == c {
@@ -310,6 +311,9 @@ func (c *conn) finish(why error) {
 	c.state = over
 	if ban {
 		n.ban(c.peer.instance, why)
+	}
+	if ours {
+		n.miss(c, was, why)
 	}
 	quiet := errors.Is(why, ErrGone) || errors.Is(why, ErrClosed)
 	if !quiet && !errors.Is(why, ErrDuplicate) { // a duplicate is everyday life

@@ -39,6 +39,8 @@ var (
 	ErrQuota = errors.New("more than allowed")
 	// ErrDropped: the peer was dropped, here or there, for what it sent.
 	ErrDropped = errors.New("dropped")
+	// ErrStarved: the peer has no descriptors or memory left. It is met again when it has.
+	ErrStarved = errors.New("the peer has no descriptors or memory left")
 )
 
 // Starved reports whether an error is a want of this process: it may have no more

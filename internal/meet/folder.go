@@ -283,6 +283,37 @@ func (d *folder) look(k key, role Role) ([]instance, error) {
 	return list, err
 }
 
+// has reports whether an instance has ports of a key, of another role.
+func (d *folder) has(k key, i instance, role Role) (bool, error) {
+	in, err := sys.Openat(d.ports, k.folderName(), sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return false, unlessMissing(err)
+	}
+	defer sys.Close(in)
+	for _, other := range []Role{Publisher, Subscriber, Observer} {
+		if other == role {
+			continue
+		}
+		fd, err := sys.Openat(in, registration{i, other}.String(), sys.OPath|sys.ONoFollow, 0)
+		if err == nil {
+			sys.Close(fd)
+			return true, nil
+		}
+		if err = unlessMissing(err); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// unlessMissing returns the error, but not if it says that there is no such file.
+func unlessMissing(err error) error {
+	if errors.Is(err, syscall.ENOENT) {
+		return nil
+	}
+	return err
+}
+
 // clean removes what a dead instance of this boot has left. It can be done by
 // anyone, by several at once, and be killed anywhere: the socket goes last, so
 // that whoever opens the domain next finds what is left to do.

@@ -189,15 +189,13 @@ func decodePort(b []byte) (announcement, error) {
 }
 
 // The codes of REJECT.
-var codes = map[uint16]error{1: ErrVersion, 2: ErrProtocol, 3: ErrForeign, 4: ErrDuplicate, 5: ErrQuota, 6: ErrDropped}
+var codes = map[uint16]error{1: ErrVersion, 2: ErrProtocol, 3: ErrForeign, 4: ErrDuplicate, 5: ErrQuota, 6: ErrDropped, 7: ErrStarved}
 
 // reject makes a REJECT that tells the peer why it is refused.
 func reject(why error) frame {
-	code := uint16(6)
-	for c := uint16(1); c <= 6; c++ {
-		if errors.Is(why, codes[c]) {
-			code = c
-			break
+	code := uint16(7)
+	if !Starved(why) {
+		for code = 1; code < 6 && !errors.Is(why, codes[code]); code++ {
 		}
 	}
 	text := why.Error()

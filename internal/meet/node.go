@@ -68,6 +68,7 @@ type Node struct {
 	local     [2]*conn         // the two ends of the connection to oneself
 	strangers []*conn          // accepted, oldest first
 	banned    map[uint64]error // who sent nonsense
+	absent    map[uint64]*absence
 	troubles  []Trouble
 }
 
@@ -91,6 +92,7 @@ func Open(dir string, c *Config) (*Node, error) {
 		conns:         map[*conn]struct{}{},
 		links:         map[uint64]*conn{},
 		banned:        map[uint64]error{},
+		absent:        map[uint64]*absence{},
 	}
 	if c != nil {
 		n.config = *c
@@ -170,6 +172,10 @@ func (n *Node) Close() error {
 		c.fail(ErrClosed, false)
 	}
 	n.running.Wait()
+	// Whoever comes now comes too late to take it out, and nobody looks any more.
+	n.mu.Lock()
+	n.ports = nil
+	n.mu.Unlock()
 	n.dir.close()
 	close(n.ended)
 	return nil
