@@ -64,7 +64,7 @@ func TestQuota(t *testing.T) {
 		return p
 	}
 	grows, other := publish("images"), publish("numbers")
-	s, err := pubsub.Subscribe(ours, "images", &pubsub.SubscriberConfig{Quota: 1 << 20})
+	s, err := pubsub.Subscribe(ours, "images", &pubsub.SubscriberConfig{Quota: 1200 << 10})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,14 +72,15 @@ func TestQuota(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const size = 100_000 // so that chunks are much smaller than the quota
-	for i := range uint64(40) {
+	// No chunk of the arena by itself is more than the quota.
+	const count, size = 12, 100_000
+	for i := range uint64(count) {
 		if err := grows.Publish(background, message(i, size)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var received uint64
-	for {
+	received := uint64(0)
+	for received < count {
 		m, err := s.Receive(background)
 		if errors.Is(err, segment.ErrQuota) {
 			break
@@ -89,8 +90,8 @@ func TestQuota(t *testing.T) {
 		}
 		received++
 	}
-	if received == 0 || received == 40 {
-		t.Errorf("%d messages received", received)
+	if received == 0 || received == count {
+		t.Fatalf("%d messages received of %d", received, count)
 	}
 	eventually(t, "the publisher has let it go", func() bool { return grows.Subscribers() == 0 })
 	if n := s.Publishers(); n != 0 {

@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 		"starved publisher":     starvedPublisher,
 		"mapping subscriber":    mappingSubscriber,
 		"mapping publisher":     mappingPublisher,
+		"losing publisher":      losingPublisher,
 		"scribbling subscriber": scribblingSubscriber,
 		"scribbling publisher":  scribblingPublisher,
 	})

@@ -313,6 +313,99 @@ func TestStarvedPublisher(t *testing.T) {
 	}
 }
 
+// losingPublisher is a process that publishes "numbers" and "other". Args: the folder. For
+// each line of input it publishes the next number, or has no descriptors left, or enough.
+func losingPublisher(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	numbers, err := pubsub.Publish(d, "numbers", nil)
+	if err != nil {
+		return err
+	}
+	if _, err := pubsub.Publish(d, "other", nil); err != nil {
+		return err
+	}
+	relieve := func() {}
+	for i := uint64(0); ; {
+		fmt.Println("done")
+		var line string
+		if _, err := fmt.Scanln(&line); err != nil {
+			return err
+		}
+		switch line {
+		case "publish":
+			err = numbers.Publish(background, message(i, 1000))
+			i++
+		case "starve":
+			relieve, err = proctest.Starve(0)
+		case "relieve":
+			relieve()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// A publisher's process has no descriptor left just when one comes. Its connection to a
+// subscriber of another topic is lost by that; the subscriber is told why, and misses
+// nothing.
+func TestStarvedPublisherComesBack(t *testing.T) {
+	folder := t.TempDir()
+	p := proctest.Start(t, nil, "losing publisher", folder)
+	does := func(what string) {
+		t.Helper()
+		p.Send(what)
+		if got := p.Line(); got != "done" {
+			t.Fatal(got)
+		}
+	}
+	if got := p.Line(); got != "done" {
+		t.Fatal(got)
+	}
+	d := open(t, folder)
+	s, err := pubsub.Subscribe(d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := uint64(0)
+	received := func() {
+		t.Helper()
+		m, err := s.Receive(background)
+		n, bad := number(m.Data)
+		if err != nil || bad != nil || n != next || m.Sequence != next {
+			t.Fatalf("message %d, number %d, %v, %v; want %d", m.Sequence, n, bad, err, next)
+		}
+		next++
+	}
+	does("publish")
+	received()
+	does("starve")
+	if _, err := pubsub.Subscribe(d, "other", nil); err != nil { // its descriptor is one too many
+		t.Fatal(err)
+	}
+	if m, err := s.Receive(background); err == nil || !strings.Contains(err.Error(), "begun again") || !strings.Contains(err.Error(), "ulimit -n") {
+		t.Fatalf("message %d, %v; want to be told that the connection was lost", m.Sequence, err)
+	}
+	for range 3 {
+		does("publish")
+	}
+	does("relieve")
+	does("publish")
+	for range 4 {
+		received()
+	}
+	eventually(t, "5 are counted, and none is lost", func() bool {
+		if _, err := s.TryReceive(); err != pubsub.ErrEmpty {
+			t.Fatal(err)
+		}
+		stats := s.Stats()
+		return stats.Received == 5 && stats.Lost == 0
+	})
+}
+
 // cannotMap has this process be one that cannot map another's memory, as one is that has
 // as many mappings as vm.max_map_count allows. To be out of those for real is the end of
 // a Go program sooner or later; so the kernel says it of a call by which nothing else is

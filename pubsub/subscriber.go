@@ -159,7 +159,10 @@ func (s *Subscriber) awaitAnswers() error {
 				granted++
 			}
 		}
-		refused, news := errors.Join(append(slices.Clone(s.failed), s.refused...)...), s.news
+		refusals := slices.DeleteFunc(append(slices.Clone(s.failed), s.refused...), func(err error) bool {
+			return errors.Is(err, errLost) // who comes again has not refused
+		})
+		refused, news := errors.Join(refusals...), s.news
 		s.mu.Unlock()
 		switch {
 		case asked == 0 && granted == 0 && refused != nil:

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/memlane/memlane/internal/meet"
 )
@@ -340,4 +341,29 @@ func openFiles(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(list)
+}
+
+// A node that was closed keeps nothing of what was added to it, even if nobody has taken
+// it out.
+func TestClosedKeepsNoPorts(t *testing.T) {
+	n := node(t, domain(t), nil)
+	p := &meet.Port{Kind: meet.Topic, Name: "numbers", Role: meet.Publisher, Handler: newRecorder()}
+	if err := n.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	kept := weak.Make(p)
+	p = nil
+	runtime.GC()
+	if kept.Value() == nil {
+		t.Fatal("a node that is open does not keep its port")
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(20 * time.Second); kept.Value() != nil; runtime.GC() {
+		if time.Now().After(end) {
+			t.Fatal("a node that is closed keeps its port")
+		}
+	}
+	runtime.KeepAlive(n)
 }

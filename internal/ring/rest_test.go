@@ -149,3 +149,24 @@ func TestContinue(t *testing.T) {
 		}
 	}
 }
+
+// A block is free for the next message as soon as it was received, not only when the
+// reader looks again; where it is all of the arena, and under either policy.
+func TestReceivedIsFree(t *testing.T) {
+	for _, policy := range []ring.Policy{ring.Block, ring.DropOldest} {
+		tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: policy})
+		r := tp.join(0, true)
+		for i := range uint64(3) {
+			if err := tp.w.TryPublish(message(i, 4096)); err != nil {
+				t.Fatalf("%v, message %d: %v", policy, i, err)
+			}
+			b, _, err := r.Next(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := check(b); n != i || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+	}
+}
