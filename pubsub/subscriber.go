@@ -299,7 +299,7 @@ func (s *Subscriber) poll() (message []byte, publisher, sequence uint64, err err
 	data, sequence, err := src.reader.Next(s.buffer[:0])
 	if err == nil {
 		if cap(data) > cap(s.buffer) {
-			s.buffer = data
+			s.buffer = data // be it of a batch: what was returned is nobody's with the next call
 		}
 		if s.streak++; s.streak >= streakMost {
 			s.current = nil
@@ -343,7 +343,9 @@ func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err 
 		src := s.turnTo(sources)
 		data, sequence, err := src.reader.Next(s.buffer[:0])
 		if err == nil {
-			s.buffer = data
+			if cap(data) > cap(s.buffer) {
+				s.buffer = data
+			}
 			s.current, s.streak = src, 1
 			if s.closed.Load() {
 				return nil, 0, 0, s.explain(ErrClosed)

@@ -48,7 +48,7 @@ func (r *Reader) Borrow(buf []byte) (message []byte, hold int, sequence uint64, 
 		hold = -1
 		if meta&layout.SlotMetaBlock == 0 {
 			message, sequence, err = r.inlined(slot, meta, buf)
-		} else if p, placeErr := r.enter(slot, meta); placeErr != nil {
+		} else if p, placeErr := r.enter(slot, meta, false); placeErr != nil {
 			err = placeErr
 		} else if p.count > 1 {
 			continue
@@ -74,6 +74,10 @@ func (r *Reader) Quiet() bool {
 
 func (r *Reader) borrowFromBatch(buf []byte) ([]byte, int, uint64, error) {
 	b := &r.batch
+	if b.copied {
+		m, sequence, err := r.fromBatch(nil)
+		return append(buf[:0], m...), -1, sequence, err
+	}
 	n := lengthAt(b.memory, b.next)
 	if !r.kept() {
 		b.count = 0 // what is left of it is lost

@@ -37,17 +37,23 @@ type Reader struct {
 	vain   int    // how often it has looked there
 	stream uint64 // messages, none of which it had to wait for; see keepDistance
 
-	batch batch // what is left of it
+	batch batch  // what is left of it
+	own   []byte // what a batch is copied to
 	holds holds
 }
 
 // batch is a block with several messages, of which some were returned.
 type batch struct {
 	memory []byte
-	next   int // counts those that were returned
-	count  int // 0: there is none
-	at     int // where the next one is
+	next   int  // counts those that were returned
+	count  int  // 0: there is none
+	at     int  // where the next one is
+	copied bool // the memory is the reader's own, which has passed the block
 }
+
+// copiedMost is how large a batch may be that is copied as a whole, and not message by
+// message: that takes half of the time, for so much memory.
+const copiedMost = 64 << 10
 
 // eagerBytes is the size from which on the writer is told at once that a message
 // was read.
@@ -92,15 +98,24 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 	return rd, nil
 }
 
-// Next appends the next message to buf[:0], which grows if it must, and returns it
-// with its sequence number.
+// Next returns the next message with its sequence number. It is appended to buf[:0],
+// which grows if it must; or is the reader's memory, until the next call, if it is one of
+// a batch.
 //
 // Errors match [ErrEmpty], which is the same value always, if there is none; are a
 // [*LaggedError], once, before the first message after those that were lost; match
 // [ErrCorrupt], after which there is no use in going on; or are what chunk has
 // returned.
 func (r *Reader) Next(buf []byte) (message []byte, sequence uint64, err error) {
-	if r.batch.count != 0 {
+	if b := &r.batch; b.count != 0 {
+		// One of a batch that was copied, and not the last: what fromBatch does.
+		if at, end := b.at, b.at+lengthAt(b.memory, b.next); b.copied && b.next+1 < b.count && end <= len(b.memory) {
+			b.next++
+			b.at = pad(end)
+			sequence = r.expect
+			r.expect = (sequence + 1) & surplusMask
+			return b.memory[at:end:end], sequence, nil
+		}
 		if message, sequence, err = r.fromBatch(buf); err != errAgain {
 			return message, sequence, err
 		}
@@ -139,7 +154,7 @@ func (r *Reader) next(buf []byte) (message []byte, sequence uint64, err error) {
 		meta := word.LoadPlain(slot.meta())
 		if meta&layout.SlotMetaBlock == 0 {
 			message, sequence, err = r.inlined(slot, meta, buf)
-		} else if p, placeErr := r.enter(slot, meta); placeErr != nil {
+		} else if p, placeErr := r.enter(slot, meta, true); placeErr != nil {
 			err = placeErr
 		} else if p.count > 1 {
 			message, sequence, err = r.fromBatch(buf)
@@ -414,9 +429,9 @@ func (r *Reader) find(slot slot, meta uint64) (p place, err error) {
 	return p, nil
 }
 
-// enter finds the block of the next message, and begins its batch if it is one.
-// Nothing was received yet.
-func (r *Reader) enter(slot slot, meta uint64) (place, error) {
+// enter finds the block of the next message, and begins its batch if it is one, which it
+// may copy. Nothing was received yet.
+func (r *Reader) enter(slot slot, meta uint64, mayCopy bool) (place, error) {
 	p, err := r.find(slot, meta)
 	if err != nil {
 		return p, err
@@ -425,9 +440,23 @@ func (r *Reader) enter(slot slot, meta uint64) (place, error) {
 	if sequence != r.expect {
 		return p, r.unexpected(sequence)
 	}
+	if p.count == 1 {
+		r.lapped = false
+		return p, nil
+	}
+	b := batch{memory: p.memory, count: p.count, at: packStart(p.count)}
+	if mayCopy && len(p.memory) <= copiedMost {
+		r.own = sized(r.own, len(p.memory))
+		word.CopyOut(r.own, p.memory)
+		if !r.kept() {
+			return p, errAgain
+		}
+		b.memory, b.copied = r.own, true
+	}
 	r.lapped = false
-	if p.count > 1 {
-		r.batch = batch{memory: p.memory, count: p.count, at: packStart(p.count)}
+	r.batch = b
+	if b.copied {
+		r.pass(len(p.memory))
 	}
 	return p, nil
 }
@@ -454,15 +483,19 @@ func (r *Reader) fromBatch(buf []byte) ([]byte, uint64, error) {
 	b := &r.batch
 	n := lengthAt(b.memory, b.next)
 	fits := n <= len(b.memory)-b.at
-	if fits {
+	switch {
+	case !fits:
+	case b.copied:
+		buf = b.memory[b.at : b.at+n : b.at+n]
+	default:
 		buf = sized(buf, n)
 		word.CopyOut(buf, b.memory[b.at:b.at+n])
 	}
-	switch {
-	case !r.kept():
+	if !b.copied && !r.kept() {
 		b.count = 0 // what is left of it is lost
 		return buf, 0, errAgain
-	case !fits:
+	}
+	if !fits {
 		return buf, 0, r.badBatch(n)
 	}
 	sequence := r.expect
@@ -489,7 +522,9 @@ func (r *Reader) endBatch() {
 		return
 	}
 	b.count = 0
-	r.pass(len(b.memory))
+	if !b.copied {
+		r.pass(len(b.memory))
+	}
 }
 
 // Sleep says that the reader is going to sleep until there is a message, and

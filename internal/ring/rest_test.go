@@ -69,13 +69,15 @@ func TestLetGo(t *testing.T) {
 	background := context.Background()
 	for name, count := range map[string]int{"one": 1, "batch": 3} {
 		t.Run(name, func(t *testing.T) {
-			tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: ring.Block})
+			// The batch is too large to be copied as a whole.
+			const arena = 128 << 10
+			tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: arena, ArenaLimit: arena, Policy: ring.Block})
 			r := tp.join(0, true)
 			publish := func() {
 				t.Helper()
 				var batch [][]byte
 				for range count {
-					batch = append(batch, make([]byte, 3000/count))
+					batch = append(batch, make([]byte, 90_000/count))
 				}
 				if err := tp.w.PublishBatch(background, batch); err != nil {
 					t.Fatal(err)

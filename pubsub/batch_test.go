@@ -1,0 +1,63 @@
+package pubsub_test
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/memlane/memlane/pubsub"
+)
+
+// Batches of two publishers, and small and large messages between them, are received in
+// turns: none is another's bytes.
+func TestBatchesOfTwo(t *testing.T) {
+	folder := t.TempDir()
+	var publishers [2]*pubsub.Publisher
+	for i := range publishers {
+		var err error
+		if publishers[i], err = pubsub.Publish(open(t, folder), "numbers", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := pubsub.Subscribe(open(t, folder), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both are there", func() bool { return s.Publishers() == 2 })
+	// Message i of a publisher has other bytes than all others, of either.
+	contents := func(p int, i uint64) []byte { return message(uint64(p)<<32|i, size(i)) }
+	var published uint64
+	for _, count := range []int{40, 1, 3, 1, 100, 1, 1} {
+		for p, publisher := range publishers {
+			var batch [][]byte
+			for i := range count {
+				batch = append(batch, contents(p, published+uint64(i)))
+			}
+			if err := publisher.PublishBatch(background, batch); err != nil {
+				t.Fatal(err)
+			}
+		}
+		published += uint64(count)
+	}
+	var next [2]uint64
+	of := map[uint64]int{}
+	for range 2 * published {
+		m, err := s.Receive(background)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, known := of[m.Publisher]
+		if !known {
+			if p = 0; bytes.Equal(m.Data, contents(1, 0)) {
+				p = 1
+			}
+			of[m.Publisher] = p
+		}
+		if m.Sequence != next[p] || !bytes.Equal(m.Data, contents(p, next[p])) {
+			t.Fatalf("message %d of publisher %d; want %d", m.Sequence, p, next[p])
+		}
+		next[p]++
+	}
+	if next != [2]uint64{published, published} {
+		t.Errorf("received %d; want %d of each", next, published)
+	}
+}
