@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane/internal/region"
 	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/segment"
+	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
 )
 
@@ -244,7 +245,7 @@ func (a *arena) first() (int, error) {
 	for _, s := range a.parked {
 		orders = append(orders, s.name+": "+s.order)
 	}
-	return 0, fmt.Errorf("nobody is let go of those who wait (%s): %w", strings.Join(orders, "; "), errStuck)
+	return 0, fmt.Errorf("nobody is let go of those who wait (%s): %w", strings.Join(orders, "; "), places.ErrStuck)
 }
 
 // stillParked says whether all who are parked are.

@@ -11,9 +11,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"testing"
 
+	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
 )
 
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 }
 
 // try tries one operation on this thread.
-func try(t *testing.T, c campaign, name string) (*operation, tally) {
+func try(t *testing.T, c places.Campaign, name string) (*places.Operation, places.Tally) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -37,28 +37,29 @@ func try(t *testing.T, c campaign, name string) (*operation, tally) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.kill, c.stop, c.loops, c.seed = true, true, 4, 1
-	sum, err := c.operation(context.Background(), op)
+	c.Kill, c.Stop, c.Loops, c.Seed = true, true, 4, 1
+	what := op.places()
+	sum, err := c.Try(context.Background(), what)
 	if errors.Is(err, step.ErrForbidden) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%s: %s", name, sum.String(op))
-	return op, sum
+	t.Logf("%s: %s", name, sum.String(what))
+	return what, sum
 }
 
 // A short piece of the campaign: nothing is broken, and all places are reached.
 func TestOperations(t *testing.T) {
-	for name, c := range map[string]campaign{
-		"mutex: lock a free one":                 {every: 3},
-		"semaphore: acquire and release, steady": {every: 20, steps: true},
-		"event: wait for a manual one, asleep":   {every: 50},
+	for name, c := range map[string]places.Campaign{
+		"mutex: lock a free one":                 {Every: 3},
+		"semaphore: acquire and release, steady": {Every: 20, Single: true},
+		"event: wait for a manual one, asleep":   {Every: 50},
 	} {
 		t.Run(name, func(t *testing.T) {
 			op, sum := try(t, c, name)
-			if !sum.good(op) || sum.kills == 0 || sum.stops == 0 || op.quiet != (sum.syscalls == 0) {
+			if !sum.Good(op) || sum.Kills == 0 || sum.Stops == 0 || op.Quiet != (sum.Syscalls == 0) {
 				t.Errorf("%s", sum.String(op))
 			}
 		})
@@ -69,31 +70,9 @@ func TestOperations(t *testing.T) {
 func TestMutants(t *testing.T) {
 	for _, name := range []string{"mutant: unlocks in the middle", "mutant: posts twice", "mutant: resets what it has set"} {
 		t.Run(name, func(t *testing.T) {
-			if op, sum := try(t, campaign{every: 2}, name); !sum.good(op) {
+			if op, sum := try(t, places.Campaign{Every: 2}, name); !sum.Good(op) {
 				t.Errorf("it is not caught: %s", sum.String(op))
 			}
 		})
-	}
-}
-
-// Of loops the first and the last rounds are tried.
-func TestTake(t *testing.T) {
-	var turns []turn
-	for i := range 20 {
-		turns = append(turns, turn{stack: "first of loop"}, turn{stack: "second of loop", stage: fmt.Sprint(i / 19)})
-	}
-	all := campaign{every: 1}
-	if taken := all.take(turns); slices.Contains(taken, false) {
-		t.Errorf("without a bound %v are taken", taken)
-	}
-	bounded := campaign{every: 1, loops: 2}
-	var got []int
-	for i, taken := range bounded.take(turns) {
-		if taken {
-			got = append(got, i)
-		}
-	}
-	if want := []int{0, 1, 2, 3, 35, 36, 37, 38, 39}; !slices.Equal(got, want) {
-		t.Errorf("%v are taken; want %v", got, want)
 	}
 }

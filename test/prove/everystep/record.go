@@ -1,12 +1,5 @@
 package main
 
-import (
-	"fmt"
-	"strconv"
-
-	"github.com/memlane/memlane/test/prove"
-)
-
 const description = `What package shmsync promises of its mutex, semaphore, event and names holds when a process that uses
 them is killed after any single machine instruction of what it does, or is stopped there, and goes on
 when the others have tried all they may. Run ` + "`make prove-step`" + ` to add to this table;
@@ -44,53 +37,3 @@ Victims have one processor of the Go runtime (GOMAXPROCS=1), no garbage collecti
 that they go the same way each time: they sleep without spinning before, which is looking at a word that they
 do not change. What a process asks once about itself (its PID, when it started) it has asked before. The
 segment is in use already: that the first process of all finds it zero is not among the operations.`
-
-var columns = []prove.Column{
-	{Name: "started (UTC)", Key: true}, {Name: "commit"}, {Name: "kernel"}, {Name: "seed"}, {Name: "operation", Key: true},
-	{Name: "instructions", Sum: true}, {Name: "system calls"}, {Name: "killed at"}, {Name: "stopped at"},
-	{Name: "kills", Sum: true}, {Name: "stops", Sum: true}, {Name: "broken", Sum: true}, {Name: "stuck", Sum: true}, {Name: "late", Sum: true},
-	{Name: "mutant victims", Sum: true}, {Name: "mutant caught", Sum: true},
-}
-
-// A record is where the rows of a run go.
-type record struct {
-	file                    string
-	started, commit, kernel string
-	seed                    uint64
-}
-
-// add writes the row of one operation.
-func (r *record) add(op *operation, t tally) error {
-	if r.file == "" || t.kills+t.stops == 0 {
-		return nil
-	}
-	of := func(n, all int) string { return fmt.Sprintf("%d of %d", n, all) }
-	row := []string{r.started, r.commit, r.kernel, strconv.FormatUint(r.seed, 10), op.name, strconv.Itoa(t.instructions), strconv.Itoa(t.syscalls),
-		of(t.killedAt, t.killPlaces), of(t.stoppedAt, t.stopPlaces)}
-	counts := []int{t.kills, t.stops, t.broken, t.stuck, t.late, 0, 0}
-	if op.mutant {
-		counts = []int{0, 0, 0, 0, 0, t.kills + t.stops, t.broken + t.stuck}
-	}
-	for _, n := range counts {
-		row = append(row, strconv.Itoa(n))
-	}
-	return prove.Add(r.file, "step", description, columns, row)
-}
-
-// good says whether all is as it has to be.
-func (t tally) good(op *operation) bool {
-	if op.mutant {
-		return t.broken+t.stuck > 0
-	}
-	return t.broken+t.stuck+t.missed() == 0
-}
-
-// String returns the tally for people.
-func (t tally) String(op *operation) string {
-	text := fmt.Sprintf("%d instructions, %d system calls; killed at %d of %d places (%d kills; %s), stopped at %d of %d (%d stops)",
-		t.instructions, t.syscalls, t.killedAt, t.killPlaces, t.kills, t.stages, t.stoppedAt, t.stopPlaces, t.stops)
-	if op.mutant {
-		return text + fmt.Sprintf("; caught %d times, %d of them stuck", t.broken+t.stuck, t.stuck)
-	}
-	return text + fmt.Sprintf("; %d broken, %d stuck, %d late, %d not judged", t.broken, t.stuck, t.late, t.asides)
-}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/memlane/memlane/shmsync"
+	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
 )
 
@@ -24,9 +25,6 @@ const limit = step.Limit
 
 // late is when an answer has come of a backstop, and not of a wake.
 const late = 500 * time.Millisecond
-
-// errStuck: somebody who could go on does not.
-var errStuck = errors.New("stuck")
 
 // A survivor does what it is told, one order after the other, on a thread of its
 // own. One is this process, the other is the servant, a process for that.
@@ -139,7 +137,7 @@ func (s *survivor) park(order string) error {
 			return fmt.Errorf("%s: %s answers %q, and should wait", s.name, order, <-s.answers)
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s: %s: it does not fall asleep: %w", s.name, order, errStuck)
+			return fmt.Errorf("%s: %s: it does not fall asleep: %w", s.name, order, places.ErrStuck)
 		}
 	}
 	return nil
@@ -166,7 +164,7 @@ func (s *survivor) answer() (string, error) {
 		if s.tell != nil {
 			s.tell()
 		}
-		return "", fmt.Errorf("%s: %s: no answer within %v: %w", s.name, s.order, limit, errStuck)
+		return "", fmt.Errorf("%s: %s: no answer within %v: %w", s.name, s.order, limit, places.ErrStuck)
 	}
 }
 
@@ -177,7 +175,7 @@ func (s *survivor) want(want string) error {
 	if err == nil && got != want {
 		err = fmt.Errorf("%s: %s answers %q; want %q", s.name, order, got, want)
 		if got == "late" && strings.HasSuffix(order, patient) {
-			err = fmt.Errorf("%w: %w", err, errStuck)
+			err = fmt.Errorf("%w: %w", err, places.ErrStuck)
 		}
 	}
 	return err

@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane/mmap"
 	"github.com/memlane/memlane/segment"
 	"github.com/memlane/memlane/shmsync"
+	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
 )
 
@@ -127,7 +128,7 @@ func (v *view) warm() error {
 			}
 		}
 	}
-	return fmt.Errorf("have somebody wait: %w", errStuck)
+	return fmt.Errorf("have somebody wait: %w", places.ErrStuck)
 }
 
 // add is what is done inside the mutex.
