@@ -328,9 +328,10 @@ const (
 	LooksOfStream = 4
 	// streamLeast is how many messages in a row are a stream.
 	streamLeast = 64
-	// distancePauses is how far the reader lets the writer go ahead, about 0.4 µs: with
-	// half of that less comes of it, and no more with twice that.
-	distancePauses = 40
+	// distancePauses is how far the reader lets the writer go ahead, about 2 µs. With a
+	// fifth of that nothing is lost where processors are near each other; where they are
+	// far, 64 bytes, 27 million a second in the place of 18, and no more with twice that.
+	distancePauses = 200
 )
 
 // looksMost is how often a reader looks in vain before it stores its cursor.

@@ -57,9 +57,16 @@ type Owner interface {
 	Evict(m *Member, err error)
 }
 
-// prefetchAhead is how many slots before its use a slot is fetched. Measured:
-// from five on it makes no difference any more.
-const prefetchAhead = 7
+const (
+	// stepMost is how many slots are made ready at once: their stamps are taken away,
+	// one store after the other.
+	stepMost = 16
+	// prefetchAhead is how many slots before its use a slot is fetched, so that it is
+	// there when it is made ready. Measured, 40 bytes: where a line takes 60 ns from one
+	// processor to the other it makes no difference from five on; where it takes 250
+	// ns, 60 million a second in the place of 25 with 7 slots, and 64 made ready at once.
+	prefetchAhead = stepMost + 8
+)
 
 // NewWriter makes a ring in memory that is all zero, of c.Bytes.
 func NewWriter(r *region.Region, c *Config, owner Owner) (*Writer, error) {
@@ -77,7 +84,7 @@ func NewWriter(r *region.Region, c *Config, owner Owner) (*Writer, error) {
 		policy:    c.Policy,
 		limit:     c.ArenaLimit,
 		most:      max(c.ArenaBytes, ceiling(c.ArenaLimit-c.ArenaBytes+1)/2),
-		step:      min(max(uint64(c.Slots)/8, 1), 64),
+		step:      min(max(uint64(c.Slots)/8, 1), stepMost),
 		owner:     owner,
 		ready:     uint64(c.Slots),
 		tailWord:  r.Uint64(layout.TopicTailAt),
