@@ -20,7 +20,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-topics prove-step models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-topics prove-step prove-message models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -81,6 +81,10 @@ prove-topics:
 # docs/PROOF.md.
 prove-step:
 	go build -o bin/prove-step ./test/prove/everystep && bin/prove-step $(ARGS)
+
+# The same of topics.
+prove-message:
+	go build -o bin/prove-message ./test/prove/everymessage && bin/prove-message $(ARGS)
 
 # ARGS="-only 'mutex: mutant'" for some, -trail for the steps to what was found; the
 # verdicts go into docs/PROOF.md.

@@ -67,6 +67,7 @@ var policy = []row{
 	{dir: "test/prove/step", layer: 8, testing: true},
 	{dir: "test/prove/places", layer: 9, testing: true},
 	{dir: "test/prove/everystep", layer: 10, testing: true},
+	{dir: "test/prove/everymessage", layer: 10, testing: true},
 	{dir: "test/prove/models", layer: 9, testing: true},
 	{dir: "test/mutants", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},

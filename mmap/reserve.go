@@ -161,15 +161,24 @@ func freeMemory() int64 {
 	if err != nil {
 		return math.MaxInt64
 	}
-	var available, swap int64 = -1, 0 // kB
-	for line := range strings.Lines(string(text)) {
-		fmt.Sscanf(line, "MemAvailable: %d kB", &available)
-		fmt.Sscanf(line, "SwapFree: %d kB", &swap)
-	}
-	if available < 0 {
+	available, ok := numberOf(string(text), "MemAvailable:") // kB
+	if !ok {
 		return math.MaxInt64
 	}
+	swap, _ := numberOf(string(text), "SwapFree:")
 	return (available + swap) << 10
+}
+
+// numberOf returns the number that follows a name at the beginning of a line.
+func numberOf(text, name string) (int64, bool) {
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, name); ok {
+			digits, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			n, err := strconv.ParseInt(digits, 10, 64)
+			return n, err == nil
+		}
+	}
+	return 0, false
 }
 
 // freeInGroup returns what the memory limits of the process's control group and
@@ -209,10 +218,10 @@ func freeInBranch(top, group, limitName, usageName, cacheName string) int64 {
 		usage, ok2 := readNumber(filepath.Join(dir, usageName))
 		if ok && ok2 {
 			stat, _ := os.ReadFile(filepath.Join(dir, "memory.stat"))
-			var cached, shmem int64
-			for line := range strings.Lines(string(stat)) {
-				fmt.Sscanf(line, cacheName+" %d", &cached)
-				fmt.Sscanf(strings.TrimPrefix(line, "total_"), "shmem %d", &shmem) // in the cache, but it cannot be dropped
+			cached, _ := numberOf(string(stat), cacheName+" ")
+			shmem, total := numberOf(string(stat), "total_shmem ") // in the cache, but it cannot be dropped
+			if !total {
+				shmem, _ = numberOf(string(stat), "shmem ")
 			}
 			have = min(have, max(0, limit-usage+max(0, cached-shmem)))
 		}

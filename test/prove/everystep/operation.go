@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/memlane/memlane/test/prove/step"
@@ -86,7 +85,6 @@ func beVictim(args []string) error {
 			return fmt.Errorf("prepare %q: %w", op.name, err)
 		}
 	}
-	fillTiny()
 	step.Begin()
 	err = op.act(v)
 	step.End()
@@ -101,19 +99,6 @@ func beVictim(args []string) error {
 	}
 	return v.s.Close()
 }
-
-// fillTiny fills the block of 16 bytes from which the Go runtime takes what is tiny,
-// so that the next of that gets a new one, in every victim.
-func fillTiny() {
-	for {
-		tiny = new(byte)
-		if reflect.ValueOf(tiny).Pointer()%16 == 15 {
-			return
-		}
-	}
-}
-
-var tiny *byte // on the heap
 
 const (
 	dieHoldingMutex   = "die holding the mutex"

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"runtime"
 	"strings"
 	"syscall"
@@ -149,6 +150,7 @@ func init() {
 //
 //go:noinline
 func Begin() {
+	fillTiny()
 	// Whoever is ready to run gets to where it sleeps now: if it came to that after the
 	// monitor is held, it would keep the processor that this goroutine needs.
 	for range 16 {
@@ -162,6 +164,19 @@ func Begin() {
 	runtime.Gosched()
 	syscall.RawSyscall(markCall, markBegin, ^uintptr(markBegin), 0)
 }
+
+// fillTiny fills the block of 16 bytes from which the Go runtime takes what is tiny,
+// so that the next of that gets a new one, in every victim.
+func fillTiny() {
+	for {
+		tiny = new(byte)
+		if reflect.ValueOf(tiny).Pointer()%16 == 15 {
+			return
+		}
+	}
+}
+
+var tiny *byte // on the heap
 
 // End is the second mark.
 //
