@@ -61,3 +61,54 @@ func TestBatchesOfTwo(t *testing.T) {
 		t.Errorf("received %d; want %d of each", next, published)
 	}
 }
+
+// The memory that one batch was copied to, and then another, is nobody's buffer: what
+// another publisher's message is copied to is elsewhere.
+func TestBatchIsNobodysBuffer(t *testing.T) {
+	folder := t.TempDir()
+	var publishers [2]*pubsub.Publisher
+	for i := range publishers {
+		var err error
+		if publishers[i], err = pubsub.Publish(open(t, folder), "numbers", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	batches, single := publishers[0], publishers[1]
+	s, err := pubsub.Subscribe(open(t, folder), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both are there", func() bool { return s.Publishers() == 2 })
+	publish := func(count, size, last int) {
+		t.Helper()
+		var batch [][]byte
+		for i := range count {
+			if i == count-1 {
+				size = last
+			}
+			batch = append(batch, message(uint64(i), size))
+		}
+		if err := batches.PublishBatch(background, batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receive := func(count int) {
+		t.Helper()
+		for range count {
+			m, err := s.Receive(background)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := number(m.Data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish(40, 20, 100) // the last one is the largest
+	receive(40)
+	publish(32, 28, 28) // where that was are two that are received at last
+	if err := single.Publish(background, message(0, 100)); err != nil {
+		t.Fatal(err)
+	}
+	receive(33)
+}

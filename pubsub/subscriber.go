@@ -298,9 +298,7 @@ func (s *Subscriber) poll() (message []byte, publisher, sequence uint64, err err
 	}
 	data, sequence, err := src.reader.Next(s.buffer[:0])
 	if err == nil {
-		if cap(data) > cap(s.buffer) {
-			s.buffer = data // be it of a batch: what was returned is nobody's with the next call
-		}
+		s.adapt(data)
 		if s.streak++; s.streak >= streakMost {
 			s.current = nil
 		}
@@ -319,6 +317,14 @@ func (s *Subscriber) poll() (message []byte, publisher, sequence uint64, err err
 		}
 	}
 	return s.pollAll()
+}
+
+// adapt has the buffer be as large as a message was, for the next one. The message itself
+// may be the memory of a reader, who will have another batch there.
+func (s *Subscriber) adapt(message []byte) {
+	if cap(message) > cap(s.buffer) {
+		s.buffer = make([]byte, 0, cap(message))
+	}
 }
 
 // turnTo returns the source whose turn it is: whoever was asked last comes last.
@@ -343,9 +349,7 @@ func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err 
 		src := s.turnTo(sources)
 		data, sequence, err := src.reader.Next(s.buffer[:0])
 		if err == nil {
-			if cap(data) > cap(s.buffer) {
-				s.buffer = data
-			}
+			s.adapt(data)
 			s.current, s.streak = src, 1
 			if s.closed.Load() {
 				return nil, 0, 0, s.explain(ErrClosed)

@@ -18,7 +18,10 @@ type receipts struct {
 
 // receipt is what was received of one publisher: all messages before next, from the
 // first one on, but for those that were said to be lost.
-type receipt struct{ next uint64 }
+type receipt struct {
+	next uint64
+	id   uint64 // the publisher's
+}
 
 // subscribe is a subscriber.
 func (w *worker) subscribe() (err error) {
@@ -140,10 +143,10 @@ func (r *receipts) enter(m pubsub.Message) error {
 	}
 	r.w.entry.received.Add(1)
 	skipped := r.lost[m.Publisher]
-	r.lost[m.Publisher] = 0
+	delete(r.lost, m.Publisher)
 	from := r.from[publisher]
 	if from == nil {
-		r.from[publisher] = &receipt{number + 1}
+		r.from[publisher] = &receipt{number + 1, m.Publisher}
 		if r.joinedBefore(publisher) && number != skipped {
 			return rounds.Breaks(lost, "publisher %d began after us, and the first message we get of it is %d, %d having been lost", publisher, number, skipped)
 		}
@@ -165,6 +168,21 @@ func (r *receipts) enter(m pubsub.Message) error {
 	return nil
 }
 
+// untold returns how many messages are said to be lost of publishers of whom nothing has
+// come.
+func (r *receipts) untold() (n uint64) {
+	known := map[uint64]bool{}
+	for _, from := range r.from {
+		known[from.id] = true
+	}
+	for id, lost := range r.lost {
+		if !known[id] {
+			n += lost
+		}
+	}
+	return n
+}
+
 // joinedBefore says whether this subscriber was there when a publisher began, and both
 // have heard of each other: everything of it is to be received.
 func (r *receipts) joinedBefore(publisher uint64) bool {
@@ -181,10 +199,14 @@ func (r *receipts) missing() error {
 		begun, wasThere := r.due[publisher]
 		switch {
 		case from != nil:
-			if from.next < published {
-				return rounds.Breaks(lost, "publisher %d has published %d, and we are at %d", publisher, published, from.next)
+			// What was lost behind the last message is told when the publisher has ended.
+			if next := from.next + r.lost[from.id]; next < published {
+				return rounds.Breaks(lost, "publisher %d has published %d, and we are at %d", publisher, published, next)
+			} else if begun := e.begun.Load(); next > begun {
+				return rounds.Breaks(miscounted, "publisher %d has begun %d, and we are at %d, %d having been lost", publisher, begun, next, r.lost[from.id])
 			}
-		case published == 0:
+		case published == 0 || r.untold() >= published:
+			// All that it has published was lost: nothing tells whose loss that was.
 		case r.joinedBefore(publisher), wasThere && published > begun:
 			return rounds.Breaks(lost, "publisher %d has published %d, of which nothing came", publisher, published)
 		}
