@@ -8,6 +8,7 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/domain"
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/pubsub"
@@ -16,8 +17,8 @@ import (
 // addFilled adds a port by which the connection to this process can be filled, of
 // which nothing is read while the process is stopped.
 func addFilled(d *memlane.Domain) error {
-	h := &hostile{make(chan *meet.Remote, 100), make(chan uint16, 100), make(chan struct{}, 100)}
-	return domain.Of(d).Node().Add(&meet.Port{Kind: meet.Topic, Name: "filled", Role: meet.Subscriber, Handler: h})
+	_, err := hostile.JoinAs(domain.Of(d).Node(), "filled", meet.Subscriber)
+	return err
 }
 
 // fillSocket sends to a process that is stopped until the kernel has no more room for
@@ -50,8 +51,8 @@ func TestGrowthAmongFullSockets(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				port := &hostile{make(chan *meet.Remote, 100), make(chan uint16, 100), make(chan struct{}, 100)}
-				if err := domain.Of(d).Node().Add(&meet.Port{Kind: meet.Topic, Name: "filled", Role: meet.Publisher, Handler: port}); err != nil {
+				port, err := hostile.JoinAs(domain.Of(d).Node(), "filled", meet.Publisher)
+				if err != nil {
 					t.Fatal(err)
 				}
 				var good []*proctest.Process
@@ -67,7 +68,7 @@ func TestGrowthAmongFullSockets(t *testing.T) {
 				eventually(t, "met", func() bool { return p.Subscribers() == 3 })
 				deaf.Signal(syscall.SIGSTOP)
 				eventually(t, "stopped", func() bool { return stopped(deaf.PID()) })
-				fillSocket(t, <-port.found)
+				fillSocket(t, <-port.Found)
 
 				// Most need the block of one before, which the deaf one has not passed: the
 				// arena has to grow, and cannot.

@@ -2,106 +2,21 @@ package pubsub_test
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/memlane/memlane"
-	"github.com/memlane/memlane/internal/layout"
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/proctest"
-	"github.com/memlane/memlane/internal/region"
 	"github.com/memlane/memlane/pubsub"
 )
-
-// A peer that speaks the protocol, and then does what it likes with its memory and
-// its socket.
-type hostile struct {
-	found   chan *meet.Remote
-	message chan uint16
-	lost    chan struct{}
-}
-
-func (h *hostile) Found(r *meet.Remote) { h.found <- r }
-
-func (h *hostile) Message(_ *meet.Remote, m *meet.Message) {
-	select {
-	case h.message <- m.Type:
-	default:
-	}
-}
-
-func (h *hostile) Lost(*meet.Remote) { h.lost <- struct{}{} }
-
-func newHostile(folder string, role meet.Role) (*hostile, *meet.Node, error) {
-	h := &hostile{make(chan *meet.Remote, 100), make(chan uint16, 100), make(chan struct{}, 100)}
-	path, err := memlane.DomainFolder("test", &memlane.Config{Folder: folder})
-	if err != nil {
-		return nil, nil, err
-	}
-	n, err := meet.Open(path, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	return h, n, n.Add(&meet.Port{Kind: meet.Topic, Name: "numbers", Role: role, Settings: []byte{1, 1}, Handler: h})
-}
-
-// words of the settings of a link: entry at 0, no flags, no history.
-func aLink(at uint32) []byte {
-	return append(binary.LittleEndian.AppendUint32(nil, at), make([]byte, 12)...)
-}
-
-// scribbledSlots is how many slots the scribbling publisher's ring has, of 64 bytes.
-const scribbledSlots = 64
-
-// scribble stores random words at random places, until the process is killed. Some
-// are near what was there. What is before from, which is looked at once, stays.
-func scribble(r *region.Region, from int, seed uint64) {
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	for {
-		at := rnd.IntN(r.Len()/8) * 8
-		if rnd.IntN(4) > 0 {
-			at %= min(r.Len(), 12*1024)
-		}
-		if at < from {
-			continue
-		}
-		w := r.Uint64(at)
-		switch rnd.IntN(9) {
-		case 0:
-			w.Store(rnd.Uint64())
-		case 1:
-			w.Store(0)
-		case 2:
-			w.Store(uint64(rnd.IntN(4096)))
-		case 3:
-			w.Store(w.Load() + uint64(rnd.IntN(5)) - 2)
-		case 4:
-			w.Store(w.Load() ^ 1<<rnd.IntN(64))
-		case 6, 7:
-			// A stamp that somebody may be waiting for, of what was there or a message.
-			position := rnd.IntN(8)
-			if at = layout.TopicBytes + (scribbledSlots-1-position)*64; r.Has(at, 8, 8) {
-				if rnd.IntN(2) == 0 {
-					r.Uint64(at + layout.SlotMetaAt).Store(uint64(rnd.IntN(64))) // a small message
-				}
-				r.Uint64(at).Store(uint64(position + 1))
-			}
-		case 8:
-			// A tail that is not far.
-			r.Uint64(layout.TopicTailAt + rnd.IntN(2)*8).Store(uint64(rnd.IntN(20)))
-		case 5:
-			w.Store(r.Uint64(rnd.IntN(r.Len()/8) * 8).Load())
-		}
-	}
-}
 
 // endWithTest ends the process when the test does, however that ends.
 func endWithTest() {
@@ -109,72 +24,17 @@ func endWithTest() {
 	os.Exit(1)
 }
 
-// scribblingSubscriber is a process that subscribes again and again, and scribbles
-// over its control segment. Args: the folder, a seed.
-func scribblingSubscriber(args []string) error {
-	seed, _ := strconv.ParseUint(args[1], 10, 64)
-	m, err := memory.Create("scribbled", 64<<10)
-	if err != nil {
-		return err
-	}
-	go scribble(m.Region(), 0, seed)
-	go endWithTest()
-	fmt.Println("scribbling")
-	for {
-		h, n, err := newHostile(args[0], meet.Subscriber)
+// scribbling returns a process that means harm. Args: the folder, a seed.
+func scribbling(harm func(folder, topic string, seed uint64) error) func(args []string) error {
+	return func(args []string) error {
+		seed, _ := strconv.ParseUint(args[1], 10, 64)
+		go endWithTest()
+		folder, err := memlane.DomainFolder("test", &memlane.Config{Folder: args[0]})
 		if err != nil {
 			return err
 		}
-		r := <-h.found
-		if err := r.Send(1, aLink(uint32(rand.IntN(50))*layout.ReaderBytes/128*128), m.File()); err != nil && !errors.Is(err, meet.ErrGone) {
-			return err
-		}
-		select {
-		case <-h.lost: // evicted
-		case <-time.After(20 * time.Millisecond):
-		}
-		n.Close()
-	}
-}
-
-// scribblingPublisher is a process that publishes a segment which is all right at
-// first, and scribbles over it. Args: the folder, a seed.
-func scribblingPublisher(args []string) error {
-	seed, _ := strconv.ParseUint(args[1], 10, 64)
-	go endWithTest()
-	fmt.Println("scribbling")
-	for ; ; seed++ {
-		m, err := memory.Create("scribbled", layout.TopicBytes+scribbledSlots*64+4096)
-		if err != nil {
-			return err
-		}
-		r := m.Region()
-		r.Uint64(layout.TopicMagicAt).Store(layout.TopicMagic)
-		r.Uint32(layout.TopicSlotCountAt).Store(scribbledSlots)
-		r.Uint32(layout.TopicSlotBytesAt).Store(64)
-		r.Uint32(layout.TopicPolicyAt).Store(layout.PolicyDropOldest)
-		r.Uint64(layout.TopicArenaBytesAt).Store(4096)
-		go scribble(r, 128, seed)
-		h, n, err := newHostile(args[0], meet.Publisher)
-		if err != nil {
-			return err
-		}
-		remote := <-h.found
-		for {
-			body := append(binary.LittleEndian.AppendUint64(nil, uint64(rand.IntN(3))), make([]byte, 24)...)
-			body[16], body[25] = byte(rand.IntN(2)), 16
-			if err := remote.Send(2, body, m.File()); err != nil {
-				break
-			}
-			// Once is enough; what comes after that is nonsense for which it is dropped.
-			select {
-			case <-h.lost:
-			case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
-				continue
-			}
-			break
-		}
-		n.Close()
+		fmt.Println("scribbling")
+		return harm(folder, "numbers", seed)
 	}
 }
 
@@ -313,32 +173,32 @@ func TestHostileMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, send := range map[string]func(r *meet.Remote) error{
-		"a file":             func(r *meet.Remote) error { return r.Send(1, aLink(0), file(64<<10)) },
-		"too large":          func(r *meet.Remote) error { return r.Send(1, aLink(0), large.File()) },
-		"beyond its end":     func(r *meet.Remote) error { return r.Send(1, aLink(4096), small.File()) },
-		"far beyond its end": func(r *meet.Remote) error { return r.Send(1, aLink(1<<32-128), small.File()) },
-		"not aligned":        func(r *meet.Remote) error { return r.Send(1, aLink(4), small.File()) },
-		"no file":            func(r *meet.Remote) error { return r.Send(1, aLink(0)) },
-		"a short link":       func(r *meet.Remote) error { return r.Send(1, aLink(0)[:9], small.File()) },
+		"a file":             func(r *meet.Remote) error { return r.Send(1, hostile.Link(0), file(64<<10)) },
+		"too large":          func(r *meet.Remote) error { return r.Send(1, hostile.Link(0), large.File()) },
+		"beyond its end":     func(r *meet.Remote) error { return r.Send(1, hostile.Link(4096), small.File()) },
+		"far beyond its end": func(r *meet.Remote) error { return r.Send(1, hostile.Link(1<<32-128), small.File()) },
+		"not aligned":        func(r *meet.Remote) error { return r.Send(1, hostile.Link(4), small.File()) },
+		"no file":            func(r *meet.Remote) error { return r.Send(1, hostile.Link(0)) },
+		"a short link":       func(r *meet.Remote) error { return r.Send(1, hostile.Link(0)[:9], small.File()) },
 		"another type":       func(r *meet.Remote) error { return r.Send(77, nil) },
 		"what we say":        func(r *meet.Remote) error { return r.Send(2, make([]byte, 32), small.File()) },
 		"twice": func(r *meet.Remote) error {
-			return errors.Join(r.Send(1, aLink(0), small.File()), r.Send(1, aLink(0), small.File()))
+			return errors.Join(r.Send(1, hostile.Link(0), small.File()), r.Send(1, hostile.Link(0), small.File()))
 		},
 	} {
-		h, n, err := newHostile(folder, meet.Subscriber)
+		h, err := hostile.Join(d.Folder(), "numbers", meet.Subscriber)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := send(<-h.found); err != nil {
+		if err := send(<-h.Found); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		select {
-		case <-h.lost:
+		case <-h.Lost:
 		case <-time.After(10 * time.Second):
 			t.Errorf("%s: it was not dropped", name)
 		}
-		n.Close()
+		h.Node.Close()
 	}
 	if err := p.Publish(background, message(1, 8)); err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package pubsub_test
 import (
 	"testing"
 
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
@@ -21,21 +22,22 @@ func TestChunksComeBeforeTheirMessages(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p, err := pubsub.Publish(open(t, folder), "numbers", nil)
+	d := open(t, folder)
+	p, err := pubsub.Publish(d, "numbers", nil)
 	check(err)
 	for _, n := range []int{1 << 10, 1 << 20, 16 << 20} { // each makes a chunk, but the first
 		_, err := p.Loan(background, n)
 		check(err)
 	}
-	h, n, err := newHostile(folder, meet.Subscriber)
+	h, err := hostile.Join(d.Folder(), "numbers", meet.Subscriber)
 	check(err)
-	defer n.Close()
+	defer h.Node.Close()
 	m, err := memory.Create("control", layout.ReaderBytes)
 	check(err)
-	check((<-h.found).Send(1, aLink(0), m.File()))
+	check((<-h.Found).Send(1, hostile.Link(0), m.File()))
 	const linked, chunk = 2, 3
 	chunks := 0
-	for typ := range h.message {
+	for typ := range h.Message {
 		if typ == linked {
 			break
 		}
@@ -48,7 +50,7 @@ func TestChunksComeBeforeTheirMessages(t *testing.T) {
 		t.Errorf("%d chunks came before LINKED; want both", chunks)
 	}
 	select {
-	case typ := <-h.message:
+	case typ := <-h.Message:
 		t.Errorf("message %d after LINKED", typ)
 	default:
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/pubsub"
@@ -76,7 +77,8 @@ func TestGateOfANewcomer(t *testing.T) {
 	for _, before := range []uint64{0, 10, 1000} {
 		folder := t.TempDir()
 		const slots = 64
-		p, err := pubsub.Publish(open(t, folder), "numbers", &pubsub.PublisherConfig{Policy: pubsub.Block, Slots: slots})
+		d := open(t, folder)
+		p, err := pubsub.Publish(d, "numbers", &pubsub.PublisherConfig{Policy: pubsub.Block, Slots: slots})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,16 +87,16 @@ func TestGateOfANewcomer(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		h, n, err := newHostile(folder, meet.Subscriber)
+		h, err := hostile.Join(d.Folder(), "numbers", meet.Subscriber)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer n.Close()
+		defer h.Node.Close()
 		m, err := memory.Create("control", 64<<10)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (<-h.found).Send(1, aLink(0), m.File()); err != nil {
+		if err := (<-h.Found).Send(1, hostile.Link(0), m.File()); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "joined", func() bool { return p.Subscribers() == 1 })

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/pubsub"
 )
@@ -28,8 +29,8 @@ func TestMain(m *testing.M) {
 		"mapping subscriber":    mappingSubscriber,
 		"mapping publisher":     mappingPublisher,
 		"losing publisher":      losingPublisher,
-		"scribbling subscriber": scribblingSubscriber,
-		"scribbling publisher":  scribblingPublisher,
+		"scribbling subscriber": scribbling(hostile.ScribblingSubscriber),
+		"scribbling publisher":  scribbling(hostile.ScribblingPublisher),
 	})
 }
 

@@ -3,7 +3,6 @@ package meet_test
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/internal/sys"
@@ -85,33 +85,12 @@ func claim(args []string) error {
 	return nil
 }
 
-func packet(kind, typ uint16, from, to uint32, body ...byte) []byte {
-	b := binary.LittleEndian.AppendUint16(nil, kind)
-	b = binary.LittleEndian.AppendUint16(b, typ)
-	b = binary.LittleEndian.AppendUint32(b, from)
-	b = binary.LittleEndian.AppendUint32(b, to)
-	return append(append(b, 0, 0, 0, 0), body...)
-}
+const (
+	hello, refused, port, gone = hostile.KindHello, hostile.KindReject, hostile.KindPort, hostile.KindGone
+	ask, seen, message         = hostile.KindAsk, hostile.KindSeen, hostile.KindMessage
+)
 
-const hello, refused, port, gone, ask, seen, message = 1, 2, 3, 4, 5, 6, 7
-
-func helloOf(id uint64) []byte {
-	boot, err := hex.DecodeString(meet.BootID())
-	if err != nil {
-		panic(err)
-	}
-	b := append([]byte("memlane\x01"), 1, 0, 1, 0, 0, 0, 0, 0)
-	b = binary.LittleEndian.AppendUint64(b, id)
-	b = append(b, boot...)
-	return packet(hello, 0, 0, 0, append(b, make([]byte, 24)...)...)
-}
-
-func portOf(id uint32, role byte, name string, settings string) []byte {
-	b := []byte{1, role}
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(name)))
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(settings)))
-	return packet(port, 0, id, 0, append(append(b, 0, 0), name+settings...)...)
-}
+var packet, helloOf, portOf = hostile.Packet, hostile.Hello, hostile.Port
 
 func (s *stranger) send(packets ...[]byte) {
 	for _, b := range packets {
