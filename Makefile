@@ -20,7 +20,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-topics prove-hostile prove-step prove-message models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-topics prove-hostile prove-fuzz prove-step prove-message models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -76,6 +76,10 @@ prove-locks:
 # ARGS='-kills 100000' for more; results add up in docs/PROOF.md.
 prove-topics:
 	go build -o bin/prove-topics ./test/prove/topics && bin/prove-topics $(ARGS)
+
+# ARGS='-executions 1000000000' for more; results add up in docs/PROOF.md.
+prove-fuzz:
+	go build -o bin/prove-fuzz ./test/prove/fuzz && bin/prove-fuzz $(ARGS)
 
 # ARGS='-duration 1h' for more; results add up in docs/PROOF.md.
 prove-hostile:

@@ -66,6 +66,7 @@ var policy = []row{
 	{dir: "test/prove/locks", layer: 10, testing: true},
 	{dir: "test/prove/topics", layer: 10, testing: true},
 	{dir: "test/prove/hostile", layer: 10, testing: true},
+	{dir: "test/prove/fuzz", layer: 9, testing: true},
 	{dir: "test/prove/step", layer: 8, testing: true},
 	{dir: "test/prove/places", layer: 9, testing: true},
 	{dir: "test/prove/everystep", layer: 10, testing: true},

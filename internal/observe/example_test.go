@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/memlane/memlane/internal/observe"
+	"github.com/memlane/memlane/internal/proctest"
 )
 
 func Example() {
@@ -56,21 +57,18 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 
 // Whatever comes, what is decoded is what was sent.
 func FuzzDecode(f *testing.F) {
-	f.Add(observe.AppendMember(nil, observe.Member{Subscriber: 1}))
-	f.Add(observe.AppendEntry(nil, observe.Entry{Publisher: 1}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		members, err := observe.DecodeMembers(b)
-		if err == nil && len(members)*40 != len(b) {
-			t.Errorf("%d members in %d bytes", len(members), len(b))
+	seeds := [][]byte{observe.AppendMember(nil, observe.Member{Subscriber: 1}), observe.AppendEntry(nil, observe.Entry{Publisher: 1}), make([]byte, 40)}
+	proctest.Fuzz(f, seeds, func(b []byte) error {
+		if members, err := observe.DecodeMembers(b); err == nil && len(members)*40 != len(b) {
+			return fmt.Errorf("%d members in %d bytes", len(members), len(b))
 		}
-		entries, err := observe.DecodeEntries(b)
-		if err == nil && len(entries)*16 != len(b) {
-			t.Errorf("%d entries in %d bytes", len(entries), len(b))
+		if entries, err := observe.DecodeEntries(b); err == nil && len(entries)*16 != len(b) {
+			return fmt.Errorf("%d entries in %d bytes", len(entries), len(b))
 		}
 		observe.DecodeTopic(b)
-		refusal, err := observe.DecodeRefusal(b)
-		if err == nil && len(refusal.Encode()) != len(b) {
-			t.Errorf("a refusal of %d bytes is %d", len(b), len(refusal.Encode()))
+		if refusal, err := observe.DecodeRefusal(b); err == nil && len(refusal.Encode()) != len(b) {
+			return fmt.Errorf("a refusal of %d bytes is %d", len(b), len(refusal.Encode()))
 		}
+		return nil
 	})
 }
