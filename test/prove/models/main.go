@@ -1,4 +1,4 @@
-// Models searches the models of the mutex, the semaphore and the event in
+// Models searches the models of the mutex, the semaphore, the event and the ring in
 // spec/models with Spin: all states that they can come to, in each configuration of
 // the table, which is in table.go. What is promised must hold in all of them, and
 // each mutant must be found wrong in the way that the table says.

@@ -89,6 +89,33 @@ var table = []configuration{
 	{"event", "mutant: a wake for who gives up is lost", "PASS THREADS=3 CANCELS=1 NO_PASS_ON", stuck},
 	{"event", "mutant: no backstop", "PASS THREADS=3 KILLS=1 VICTIMS=6 NO_BACKSTOP", stuck},
 	{"event", "WaitAfter on an automatic one", "FOLLOW AUTOMATIC THREADS=3", stuck},
+
+	{"ring", "drop oldest, 5 messages", "MESSAGES=5", holds},
+	{"ring", "drop oldest, 4 messages, 2 killed", "MESSAGES=4 KILLS=2", holds},
+	{"ring", "drop oldest, in the arena, 4 messages, 1 killed", "MESSAGES=4 BLOCKS=1 KILLS=1", holds},
+	{"ring", "drop oldest, 2 readers, 1 killed", "READERS=2 KILLS=1", holds},
+	{"ring", "drop oldest, 2 readers, one joins late, 1 killed", "READERS=2 LATE KILLS=1", holds},
+	{"ring", "drop oldest, in the arena, let go, 1 killed", "BLOCKS=1 LETS_GO KILLS=1", holds},
+	{"ring", "block, 5 messages, 2 killed", "BLOCK MESSAGES=5 KILLS=2", holds},
+	{"ring", "block, in the arena, 4 messages, 1 killed", "BLOCK MESSAGES=4 BLOCKS=1 KILLS=1", holds},
+	{"ring", "block, 2 readers, 1 killed", "BLOCK READERS=2 KILLS=1", holds},
+	{"ring", "block, in the arena, 2 readers, one joins late, 1 killed", "BLOCK BLOCKS=1 READERS=2 LATE KILLS=1", holds},
+	{"ring", "block, let go, 1 killed", "BLOCK LETS_GO KILLS=1", holds},
+	{"ring", "block, in the arena, let go, 1 killed", "BLOCK BLOCKS=1 LETS_GO KILLS=1", holds},
+
+	{"ring", "mutant: no second look at the stamp", "NO_SECOND_LOOK", broken},
+	{"ring", "mutant: no second look at the stamp of a block", "BLOCKS=1 NO_SECOND_LOOK", broken},
+	{"ring", "mutant: a block is not held", "BLOCKS=1 NOT_HELD", broken},
+	{"ring", "mutant: a block is let go before it is copied", "BLOCKS=1 HELD_LATE", broken},
+	{"ring", "mutant: holds are not looked at", "BLOCKS=1 HOLDS_UNSEEN", broken},
+	{"ring", "mutant: stamped before it is filled in", "STAMP_FIRST", broken},
+	{"ring", "mutant: the stamp is dropped before the tail moves", "STAMPS_FIRST", stuck},
+	{"ring", "mutant: stamps stay", "STAMPS_STAY", broken},
+	{"ring", "mutant: stamps stay where all have passed, and one is let go", "BLOCK LETS_GO STAMPS_STAY", broken},
+	{"ring", "mutant: who leaves is not counted", "BLOCK BLOCKS=1 LETS_GO NOT_COUNTED", broken},
+	{"ring", "mutant: how many have left is looked up after joining", "BLOCK BLOCKS=1 LETS_GO LEFT_LOOKED_UP", broken},
+	{"ring", "mutant: a reader does not say that it sleeps", "SLEEPS_UNSAID", stuck},
+	{"ring", "mutant: a writer does not say that it waits", "BLOCK SLEEPS_UNNOTED", stuck},
 }
 
 var columns = []prove.Column{
@@ -97,7 +124,7 @@ var columns = []prove.Column{
 }
 
 const description = `
-The models of the mutex, the semaphore and the event in [spec/models](../spec/models/README.md), in
+The models of the mutex, the semaphore, the event and the ring in [spec/models](../spec/models/README.md), in
 which every state was searched with Spin. Run ` + "`make models`" + ` to search again: a row is replaced by the
 newest verdict of its configuration, with the commit on which it was reached.
 
