@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"testing"
 
@@ -15,8 +16,11 @@ import (
 	"github.com/memlane/memlane/pubsub"
 )
 
+// rootHelpers are helpers of tests that need root.
+var rootHelpers = map[string]proctest.Helper{}
+
 func TestMain(m *testing.M) {
-	proctest.Main(m, map[string]proctest.Helper{
+	helpers := map[string]proctest.Helper{
 		"subscribe":             subscribe,
 		"subscribe typed":       subscribeTyped,
 		"stream typed":          streamTyped,
@@ -31,7 +35,10 @@ func TestMain(m *testing.M) {
 		"losing publisher":      losingPublisher,
 		"scribbling subscriber": scribbling(hostile.ScribblingSubscriber),
 		"scribbling publisher":  scribbling(hostile.ScribblingPublisher),
-	})
+		"whose":                 whose,
+	}
+	maps.Copy(helpers, rootHelpers)
+	proctest.Main(m, helpers)
 }
 
 var background = context.Background()

@@ -1,0 +1,111 @@
+//go:build root
+
+package pubsub_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/pubsub"
+)
+
+// group makes a control group in which a file has a value.
+func group(t *testing.T, controller string, v1, v2 map[string]string) string {
+	t.Helper()
+	for _, g := range []struct {
+		top    string
+		values map[string]string
+	}{{"/sys/fs/cgroup/" + controller, v1}, {"/sys/fs/cgroup", v2}} {
+		path := filepath.Join(g.top, fmt.Sprintf("memlane-test-%d", os.Getpid()))
+		if err := os.Mkdir(path, 0o755); err != nil {
+			continue
+		}
+		t.Cleanup(func() { syscall.Rmdir(path) })
+		var err error
+		for file, value := range g.values {
+			err = errors.Join(err, os.WriteFile(filepath.Join(path, file), []byte(value), 0))
+		}
+		if err == nil {
+			return path
+		}
+	}
+	t.Skip("needs control groups with the controller " + controller)
+	return ""
+}
+
+// inGroup has a helper begin in a control group: Args: the group, then its own.
+func inGroup(helper proctest.Helper) proctest.Helper {
+	return func(args []string) error {
+		if err := os.WriteFile(filepath.Join(args[0], "cgroup.procs"), []byte(strconv.Itoa(os.Getpid())), 0); err != nil {
+			return err
+		}
+		return helper(args[1:])
+	}
+}
+
+func init() {
+	rootHelpers["publish in a group"] = inGroup(publish)
+	rootHelpers["subscribe in a group"] = inGroup(subscribe)
+	rootHelpers["publish much in a group"] = inGroup(publishMuch)
+}
+
+// With a twentieth of a processor, for all four processes, everything comes.
+func TestRootProcessorQuota(t *testing.T) {
+	dir := group(t, "cpu", map[string]string{"cpu.cfs_period_us": "20000", "cpu.cfs_quota_us": "1000"}, map[string]string{"cpu.max": "1000 20000"})
+	folder := t.TempDir()
+	const n = 1000
+	p := proctest.Start(t, nil, "publish in a group", dir, folder, strconv.Itoa(n), strconv.Itoa(int(pubsub.Block)))
+	p.Line()
+	var subscribers []*proctest.Process
+	for _, way := range []string{"receive", "borrow", "receive"} {
+		s := proctest.Start(t, nil, "subscribe in a group", dir, folder, way, "may not")
+		if got := s.Line(); got != "ready" {
+			t.Fatal(got)
+		}
+		subscribers = append(subscribers, s)
+	}
+	p.Send("go")
+	for _, s := range subscribers {
+		if got, want := s.Line(), fmt.Sprintf("all %d lost 0", n); got != want {
+			t.Errorf("a subscriber: %q; want %q", got, want)
+		}
+	}
+}
+
+// publishMuch publishes messages of a MiB that nobody reads, far more than its control
+// group may have.
+func publishMuch(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	p, err := pubsub.Publish(d, "numbers", &pubsub.PublisherConfig{ArenaLimit: 1 << 30})
+	if err != nil {
+		return err
+	}
+	for i := range uint64(500) {
+		if err := p.Publish(background, message(i, 1<<20)); err != nil {
+			return fmt.Errorf("message %d: %w", i, err)
+		}
+	}
+	_, err = p.Loan(background, 200<<20)
+	fmt.Println(errors.Is(err, pubsub.ErrArenaFull), err)
+	return nil
+}
+
+// A publisher whose control group may have 64 MiB does not grow beyond that, and drops the
+// oldest: it is not killed. What can never be had is an error that says so.
+func TestRootMemoryOfAControlGroup(t *testing.T) {
+	dir := group(t, "memory", map[string]string{"memory.limit_in_bytes": "67108864"}, map[string]string{"memory.max": "67108864"})
+	if got := proctest.Run(t, nil, "publish much in a group", dir, t.TempDir()); len(got) < 5 || got[:5] != "true " {
+		t.Errorf("got %q; want %v", got, pubsub.ErrArenaFull)
+	}
+}
