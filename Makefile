@@ -8,6 +8,10 @@
 # make prove-topics what topics promise when publishers and subscribers are killed; minutes
 # make prove-step  the same, after every machine instruction of every operation; half an hour
 # make models      every state of the locks' models, with Spin; minutes
+# make prove-message  the same of topics; half an hour
+# make prove-hostile  processes that mean harm among honest ones; as long as it is told
+# make prove-fuzz  what peers say and have in memory, many million times
+# make prove       short pieces of all of these, and explore, models, mutants; an hour
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
 # make bench       messages beside floors and sockets; two minutes, on a quiet machine
 # make bench-peers messages beside iceoryx2, Aeron, ZeroMQ, Boost; four minutes, on a quiet machine
@@ -20,7 +24,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove-msync prove-locks prove-topics prove-hostile prove-fuzz prove-step prove-message models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-hostile prove-fuzz prove-step prove-message models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -89,6 +93,18 @@ prove-hostile:
 # docs/PROOF.md.
 prove-step:
 	go build -o bin/prove-step ./test/prove/everystep && bin/prove-step $(ARGS)
+
+# Figures add up in docs/PROOF.md, but for those of the explorer and the mutants.
+prove:
+	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' ./shmsync ./internal/wait ./internal/ring
+	$(MAKE) models
+	$(MAKE) mutants
+	$(MAKE) prove-step ARGS='-every 20'
+	$(MAKE) prove-message ARGS='-every 20'
+	$(MAKE) prove-locks ARGS='-kills 10000'
+	$(MAKE) prove-topics ARGS='-kills 20000'
+	$(MAKE) prove-hostile ARGS='-duration 5m'
+	$(MAKE) prove-fuzz ARGS='-executions 100000000'
 
 # The same of topics.
 prove-message:

@@ -10,16 +10,17 @@ import (
 	"testing"
 )
 
-// Every row of docs/SEED.md names a test, and every test that it names exists.
-func TestSeedRowsNameTheirTests(t *testing.T) {
+// declared returns the names of all tests.
+func declared(t *testing.T) map[string]bool {
+	t.Helper()
 	tests := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
+	function := regexp.MustCompile(`(?m)^func (Test\w+)\(t \*testing\.T\)`)
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		for _, name := range declared.FindAllSubmatch(text, -1) {
+		for _, name := range function.FindAllSubmatch(text, -1) {
 			tests[string(name[1])] = true
 		}
 		return err
@@ -27,6 +28,52 @@ func TestSeedRowsNameTheirTests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return tests
+}
+
+// exist checks that all tests that a line names do.
+func exist(t *testing.T, tests map[string]bool, line string) {
+	t.Helper()
+	for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(line, -1) {
+		if !tests[name[1]] {
+			t.Errorf("%s is named and does not exist", name[1])
+		}
+	}
+}
+
+// Every promise of docs/GUARANTEES.md names a test or a campaign, and they exist.
+func TestGuaranteesNameTheirTests(t *testing.T) {
+	text, err := os.ReadFile("docs/GUARANTEES.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, rows := declared(t), 0
+	for line := range strings.Lines(string(text)) {
+		exist(t, tests, line)
+		for _, target := range regexp.MustCompile("`make ([\\w-]+)`").FindAllStringSubmatch(line, -1) {
+			if !strings.Contains(string(makefile), "\n"+target[1]+":") {
+				t.Errorf("make %s is named and does not exist", target[1])
+			}
+		}
+		if cells := strings.Split(line, "|"); len(cells) > 5 && regexp.MustCompile(`^ \d+ $`).MatchString(cells[1]) {
+			rows++
+			if !strings.Contains(cells[3], "`Test") && !strings.Contains(cells[3], "`make ") {
+				t.Errorf("promise%sis shown by nothing", cells[1])
+			}
+		}
+	}
+	if rows < 12 {
+		t.Errorf("%d rows; the table is not read as it is written", rows)
+	}
+}
+
+// Every row of docs/SEED.md names a test, and every test that it names exists.
+func TestSeedRowsNameTheirTests(t *testing.T) {
+	tests := declared(t)
 	text, err := os.ReadFile("docs/SEED.md")
 	if err != nil {
 		t.Fatal(err)
@@ -39,11 +86,7 @@ func TestSeedRowsNameTheirTests(t *testing.T) {
 				t.Errorf("row%sis shown by no test", cells[1])
 			}
 		}
-		for _, name := range regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(line, -1) {
-			if !tests[name[1]] {
-				t.Errorf("%s is named and does not exist", name[1])
-			}
-		}
+		exist(t, tests, line)
 	}
 	if rows < 20 {
 		t.Errorf("%d rows; the table is not read as it is written", rows)
