@@ -40,7 +40,9 @@ func (b *Borrowed) Release() {
 
 // Borrow is [Subscriber.Receive] that does not copy messages which are in the
 // publisher's arena; small ones it copies. Data is good until Release, or until the
-// subscriber is closed, whatever else is received meanwhile.
+// subscriber is closed, whatever else is received meanwhile; but if the connection to a
+// publisher that lives is lost, which Receive tells of, it may use again what was borrowed
+// of it before.
 //
 // At most 64 messages of a publisher can be borrowed at once, and an eighth of its
 // ArenaLimit, where a message of a batch counts as the whole batch. Beyond that the
@@ -72,6 +74,19 @@ func (s *Subscriber) TryBorrow() (b Borrowed, err error) {
 	return b, err
 }
 
+// borrow is ring.Reader.Borrow, but a copy of what is left of a publisher that is gone: it
+// may live, and keep nothing for us any more.
+func borrow(src *source, buffer []byte) (data []byte, hold int, sequence uint64, err error) {
+	if !src.gone.Load() {
+		return src.reader.Borrow(buffer)
+	}
+	data, sequence, err = src.reader.Next(nil)
+	if err == nil {
+		data = append(buffer, data...)
+	}
+	return data, -1, sequence, err
+}
+
 // tryBorrow fills in b, field by field: a structure of its size that is copied just
 // after its fields were stored waits for these stores.
 func (s *Subscriber) tryBorrow(b *Borrowed) error {
@@ -88,7 +103,7 @@ func (s *Subscriber) tryBorrow(b *Borrowed) error {
 			continue
 		}
 		spare, buffer := s.spares.get()
-		data, hold, sequence, err := src.reader.Borrow(buffer)
+		data, hold, sequence, err := borrow(src, buffer)
 		if err != nil && err != ErrEmpty && errors.Is(err, ErrTooLargeToBorrow) {
 			s.current, s.streak = src, 0 // it is the next one that Receive returns
 		}

@@ -69,7 +69,7 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		return err
 	}
 	joined := &peer{remote: r, memory: mem}
-	_, err = p.writer.Join(entry, l.history, l.flags&flagPeeks == 0, func(member *ring.Member, s ring.Start) error {
+	_, err = p.writer.Join(entry, l.use, l.history, l.flags&flagPeeks == 0, func(member *ring.Member, s ring.Start) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		joined.member = member
@@ -122,11 +122,19 @@ func (p *Publisher) letGo(r *meet.Remote) {
 // Evict is of [ring.Owner].
 func (p granter) Evict(m *ring.Member, err error) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	var evicted *meet.Remote
 	for r, other := range p.peers {
 		if other.member == m {
-			p.domain.Node().Drop(r, err)
+			evicted = r
 		}
+	}
+	p.mu.Unlock()
+	switch {
+	case evicted == nil:
+	case errors.Is(err, ring.ErrLeft):
+		p.letGo(evicted) // it will be heard of; it is not to blame
+	default:
+		p.domain.Node().Drop(evicted, err)
 	}
 }
 

@@ -181,7 +181,7 @@ func TestHostileMemory(t *testing.T) {
 		"no file":            func(r *meet.Remote) error { return r.Send(1, hostile.Link(0)) },
 		"a short link":       func(r *meet.Remote) error { return r.Send(1, hostile.Link(0)[:9], small.File()) },
 		"another type":       func(r *meet.Remote) error { return r.Send(77, nil) },
-		"what we say":        func(r *meet.Remote) error { return r.Send(2, make([]byte, 32), small.File()) },
+		"what we say":        func(r *meet.Remote) error { return r.Send(2, make([]byte, 40), small.File()) },
 		"twice": func(r *meet.Remote) error {
 			return errors.Join(r.Send(1, hostile.Link(0), small.File()), r.Send(1, hostile.Link(0), small.File()))
 		},

@@ -67,6 +67,9 @@ func (c *chunks) get(i int) ([]byte, error) {
 			return m.Region().Bytes(0, m.Region().Len()), nil
 		case why != nil:
 			return nil, why
+		case over && i < ring.ChunksMax:
+			// It came to nobody, because the connection was gone before; whoever is to blame.
+			return nil, fmt.Errorf("%w: a message in chunk %d of the arena", errUnsent, i)
 		case over || i >= ring.ChunksMax:
 			return nil, fmt.Errorf("%w: a message in chunk %d of the arena, which was never sent", ErrCorrupt, i)
 		}
@@ -80,6 +83,9 @@ func (c *chunks) get(i int) ([]byte, error) {
 		}
 	}
 }
+
+// errUnsent is that a publisher went on when nobody was connected to it any more.
+var errUnsent = errors.New("what a publisher has sent after the connection was lost has not come")
 
 // put adds a chunk.
 func (c *chunks) put(i int, m *memory.Memory) error {
@@ -166,8 +172,9 @@ func (s *Subscriber) begin(r *meet.Remote) {
 	if before {
 		s.again[id] = r
 	}
+	given := slices.Contains(s.given, id)
 	s.mu.Unlock()
-	if before {
+	if before || given {
 		return
 	}
 	err := s.ask(r, id)
@@ -194,6 +201,17 @@ func (s *Subscriber) begin(r *meet.Remote) {
 	}
 }
 
+// where is where a publisher was whose connection was lost.
+type where struct {
+	id uint64
+	at ring.Start
+}
+
+// whereWas returns the index of that in until; -1 if it is not there. The caller holds mu.
+func (s *Subscriber) whereWas(id uint64) int {
+	return slices.IndexFunc(s.until, func(w where) bool { return w.id == id })
+}
+
 func (s *Subscriber) ask(r *meet.Remote, id uint64) error {
 	if _, err := decodeSettings(r.Settings()); err != nil {
 		return err
@@ -204,13 +222,13 @@ func (s *Subscriber) ask(r *meet.Remote, id uint64) error {
 	}
 	src := &source{remote: r, id: id, place: place, entry: place.Entry, subscriber: s, quota: s.config.Quota,
 		chunks: chunks{memory: map[int]*memory.Memory{}, arrived: make(chan struct{})}}
-	l := link{at: uint32(place.Offset()), history: uint64(s.config.History)}
+	l := link{at: uint32(place.Offset()), history: uint64(s.config.History), use: place.Entry.Use()}
 	if s.config.Peek {
 		l.flags |= flagPeeks
 	}
 	s.mu.Lock()
 	s.known[r] = src
-	if _, before := s.until[id]; before {
+	if s.whereWas(id) >= 0 {
 		l.history = math.MaxUint64 // what was published meanwhile too
 	}
 	s.mu.Unlock()
@@ -244,6 +262,10 @@ func (s *Subscriber) giveUp(src *source, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.known, src.remote)
+	if len(s.given) == untilMost {
+		s.given = slices.Delete(s.given, 0, 1)
+	}
+	s.given = append(s.given, src.id)
 	s.over(src, missed(src.remote, why))
 }
 
@@ -291,9 +313,9 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 			return err
 		}
 		s.mu.Lock()
-		if until, before := s.until[src.id]; before {
-			reader.Continue(until)
-			delete(s.until, src.id)
+		if i := s.whereWas(src.id); i >= 0 {
+			reader.Continue(s.until[i].at)
+			s.until = slices.Delete(s.until, i, i+1)
 		}
 		src.memory, src.reader = mem, reader
 		s.change(append(slices.Clone(*s.sources.Load()), src))
@@ -368,8 +390,12 @@ func (s *Subscriber) forget(src *source) *meet.Remote {
 		s.past.Lost += lost
 		s.sources.Store(&after)
 		s.kept = append(s.kept, src)
-		if src.remote.Err() != nil && len(s.until) < untilMost {
-			s.until[src.id] = src.reader.Where() // the connection was lost: it may come again
+		if src.remote.Err() != nil {
+			// The connection was lost: it may come again.
+			if len(s.until) == untilMost {
+				s.until = slices.Delete(s.until, 0, 1)
+			}
+			s.until = append(s.until, where{src.id, src.reader.Where()})
 		}
 	}
 	src.left.Store(true)

@@ -82,7 +82,8 @@ type Subscriber struct {
 	refused []error                  // by some, or they could not be had; those that were not reported yet
 	news    chan struct{}            // closed when one of the above changes
 	again   map[uint64]*meet.Remote  // publishers that are here again while their source is drained
-	until   map[uint64]ring.Start    // where those were whose connection was lost, by their number
+	until   []where                  // those whose connection was lost, the last ones
+	given   []uint64                 // publishers that were given up, the last ones
 	past    SubscriberStats          // with sources that were removed
 	kept    []*source                // that were removed while something of them was borrowed
 }
@@ -107,7 +108,7 @@ const answerTime = 100 * time.Millisecond
 // tells.
 func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
 	s := &Subscriber{domain: domain.Of(d), topic: topic, news: make(chan struct{}),
-		known: map[*meet.Remote]*source{}, again: map[uint64]*meet.Remote{}, until: map[uint64]ring.Start{}}
+		known: map[*meet.Remote]*source{}, again: map[uint64]*meet.Remote{}}
 	if c != nil {
 		s.config = *c
 	}
@@ -397,7 +398,7 @@ func (s *Subscriber) ended(src *source, err error) error {
 		return s.explain(err)
 	}
 	s.remove(src)
-	if why := src.chunks.ending(); why == nil || err != why {
+	if why := src.chunks.ending(); (why == nil || err != why) && !errors.Is(err, errUnsent) {
 		s.domain.Node().Drop(src.remote, err)
 	}
 	return s.explain(err)
@@ -414,6 +415,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = "release what was borrowed, or receive copies"
 	case errors.Is(err, ErrRefused):
 		fix = fixRefused
+	case errors.Is(err, errUnsent):
+		fix = "what follows is received, if the connection is begun again"
 	case errors.Is(err, errLost):
 		fix = "raise ulimit -n there, or close what is not needed; what is published meanwhile is received, or told as lost"
 	case meet.Starved(err):

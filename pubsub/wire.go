@@ -46,23 +46,25 @@ type link struct {
 	at      uint32 // of its entry in the control segment
 	flags   uint32
 	history uint64
+	use     uint64 // of the entry's place; see ring.Entry.Use
 }
 
 // flagPeeks: nobody is to wait for the subscriber.
 const flagPeeks = 1
 
 func (l link) encode() []byte {
-	b := make([]byte, 0, 16)
+	b := make([]byte, 0, 24)
 	b = binary.LittleEndian.AppendUint32(b, l.at)
 	b = binary.LittleEndian.AppendUint32(b, l.flags)
-	return binary.LittleEndian.AppendUint64(b, l.history)
+	b = binary.LittleEndian.AppendUint64(b, l.history)
+	return binary.LittleEndian.AppendUint64(b, l.use)
 }
 
 func decodeLink(b []byte) (l link, err error) {
-	if len(b) != 16 {
+	if len(b) != 24 {
 		return l, fmt.Errorf("%w: a link of %d bytes", ErrProtocol, len(b))
 	}
-	l = link{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:])}
+	l = link{binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:]), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}
 	if l.flags&^flagPeeks != 0 {
 		err = fmt.Errorf("%w: a link with the flags %#x", ErrProtocol, l.flags)
 	}
@@ -76,19 +78,20 @@ type linked struct {
 }
 
 func (l linked) encode() []byte {
-	b := make([]byte, 0, 32)
+	b := make([]byte, 0, 40)
 	b = binary.LittleEndian.AppendUint64(b, l.start.Position)
 	b = binary.LittleEndian.AppendUint64(b, l.start.Sequence)
 	b = binary.LittleEndian.AppendUint64(b, l.start.Left)
+	b = binary.LittleEndian.AppendUint64(b, l.start.Number)
 	return binary.LittleEndian.AppendUint64(b, l.arena)
 }
 
 func decodeLinked(b []byte) (l linked, err error) {
-	if len(b) != 32 {
+	if len(b) != 40 {
 		return l, fmt.Errorf("%w: a grant of %d bytes", ErrProtocol, len(b))
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
-	l = linked{ring.Start{Position: word(0), Sequence: word(1), Left: word(2)}, word(3)}
+	l = linked{ring.Start{Position: word(0), Sequence: word(1), Left: word(2), Number: word(3)}, word(4)}
 	if l.arena > maxArena {
 		err = fmt.Errorf("%w: an arena of %d bytes", ErrProtocol, l.arena)
 	}

@@ -14,8 +14,8 @@ import (
 func FuzzWire(f *testing.F) {
 	seeds := [][]byte{
 		settings{ring.Block, "schema"}.encode(), settings{}.encode(),
-		link{at: 128, flags: flagPeeks, history: 7}.encode(), link{}.encode(),
-		linked{ring.Start{Position: 1, Sequence: 2, Left: 3}, 4096}.encode(), chunk{1}.encode(), chunk{63}.encode(),
+		link{at: 128, flags: flagPeeks, history: 7, use: 3}.encode(), link{}.encode(),
+		linked{ring.Start{Position: 1, Sequence: 2, Left: 3, Number: 4}, 4096}.encode(), chunk{1}.encode(), chunk{63}.encode(),
 	}
 	proctest.Fuzz(f, seeds, func(b []byte) error {
 		again := func(what string, decoded []byte, err error) error {

@@ -57,13 +57,13 @@ func post[T any](to chan T, what T) {
 	}
 }
 
-// Link returns the body of a LINK: the entry at an offset, no flags, no history.
+// Link returns the body of a LINK: the entry at an offset, no flags, no history, use 0.
 func Link(at uint32) []byte {
-	return append(binary.LittleEndian.AppendUint32(nil, at), make([]byte, 12)...)
+	return append(binary.LittleEndian.AppendUint32(nil, at), make([]byte, 20)...)
 }
 
 // Linked returns the body of a LINKED: a position, a sequence number, how many have left,
-// and the most bytes that the arena can have.
+// which one the reader is, and the most bytes that the arena can have.
 func Linked(words ...uint64) (b []byte) {
 	for _, w := range words {
 		b = binary.LittleEndian.AppendUint64(b, w)
@@ -191,7 +191,7 @@ func ScribblingPublisher(folder, topic string, seed uint64) error {
 			return err
 		}
 		for r := p.meet(); r != nil; {
-			body := Linked(uint64(rnd.IntN(3)), 0, uint64(rnd.IntN(2)), 4096)
+			body := Linked(uint64(rnd.IntN(3)), 0, uint64(rnd.IntN(2)), uint64(rnd.IntN(3)), 4096)
 			if err := r.Send(2, body, m.File()); err != nil {
 				break
 			}
@@ -239,7 +239,7 @@ func Liar(folder, topic string, seed uint64) error {
 		}
 		if r := p.meet(); r != nil {
 			for range 1 + rnd.IntN(20) {
-				body := make([]byte, []int{0, 4, 8, 16, 24, 32, rnd.IntN(3000)}[rnd.IntN(7)])
+				body := make([]byte, []int{0, 4, 8, 24, 32, 40, rnd.IntN(3000)}[rnd.IntN(7)])
 				for i := range body {
 					if rnd.IntN(4) == 0 {
 						body[i] = byte(rnd.Uint32())

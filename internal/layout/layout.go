@@ -228,9 +228,14 @@ const (
 
 	// Counts the readers that left. What one of them holds is not held any more,
 	// which it may not have heard yet. SYNC POINT left: stored before a block is
-	// reused that was held; who finds it changed since it joined looks at the
-	// stamp after it has copied.
+	// reused that was held; who finds it changed looks who has left, and if it was
+	// himself, at the stamp after he has copied.
 	TopicLeftAt = 512
+
+	// The numbers of the last readers that left: of the one before whom Left was
+	// n, at n modulo 256. Stored before Left.
+	TopicLeaversAt    = 520
+	TopicLeaversCount = 256
 )
 
 // Slot: the place of one message in a ring, of SlotBytes; all of it behind the
@@ -292,6 +297,10 @@ const (
 
 	// Counts the messages that were gone before it got them. For tools.
 	ReaderLostAt = 16
+
+	// Which use of this place it is, as LINK has said. A publisher that finds
+	// another knows that the place is another's now.
+	ReaderUseAt = 24
 
 	// The position that it sleeps for plus 1; 0: it is awake. SYNC POINT sleeps:
 	// it stores this, then looks at the stamp; the publisher stores the stamp,

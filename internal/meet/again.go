@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -38,13 +39,13 @@ func (n *Node) miss(c *conn, was state, why error) {
 	case n.closed || c.isDead() || n.banned[id] != nil || !blameless:
 		delete(n.absent, id)
 		return
-	case a == nil && was != established:
+	case a == nil && was != established && !errors.Is(why, ErrStarved):
 		return // who has added a port is told so
+	case a != nil && a.waiting:
+		return
 	case a == nil || time.Since(c.since) > steady:
 		a = &absence{}
 		n.absent[id] = a
-	case a.waiting:
-		return
 	}
 	a.waiting = true
 	delay := min(againFirst<<min(a.attempts, 10), againLast)
@@ -67,25 +68,34 @@ func (n *Node) meetAgain(i instance, delay time.Duration) {
 			return
 		}
 		ports, err := n.meeting(i)
-		if Starved(err) {
+		if err != nil {
 			continue
 		}
 		n.mu.Lock()
-		defer n.mu.Unlock()
 		a := n.absent[i.id]
-		switch {
-		case a == nil || n.closed || n.banned[i.id] != nil:
-			return
-		case len(ports) == 0:
+		if a == nil || n.closed || n.banned[i.id] != nil || len(ports) == 0 {
 			delete(n.absent, i.id)
+			n.mu.Unlock()
 			return
+		}
+		if i == n.self && n.linkSelf() != nil {
+			n.mu.Unlock()
+			continue
 		}
 		a.waiting = false
 		for _, p := range ports {
-			if slices.Contains(n.ports[key{p.Kind, p.Name}], p) {
-				n.link(i).post(task{tell: p, done: func() {}})
+			if !slices.Contains(n.ports[key{p.Kind, p.Name}], p) {
+				continue
+			}
+			conns := []*conn{n.local[0], n.local[1]}
+			if i != n.self {
+				conns = []*conn{n.link(i)}
+			}
+			for _, c := range conns {
+				c.post(task{tell: p, done: func() {}})
 			}
 		}
+		n.mu.Unlock()
 		return
 	}
 }
@@ -94,6 +104,9 @@ func (n *Node) meetAgain(i instance, delay time.Duration) {
 // Nobody notices.
 func (n *Node) meeting(i instance) (ports []*Port, err error) {
 	alive, err := sys.BoundIn(n.dir.sockets, i.String())
+	if errors.Is(err, syscall.ENOENT) {
+		return nil, nil
+	}
 	if !alive {
 		return nil, err
 	}

@@ -302,6 +302,7 @@ func (c *conn) finish(why error) {
 	if ours {
 		delete(n.links, c.peer.instance)
 	}
+	ours = ours || c.end != 0 && n.local[c.end-1] == c
 	if c.end != 0 && n.local[c.end-1] == c {
 		n.local = [2]*conn{}
 	}

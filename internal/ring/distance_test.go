@@ -23,7 +23,7 @@ func TestStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	var start Start
-	if _, err := w.Join(e, 0, true, func(_ *Member, s Start) error { start = s; return nil }); err != nil {
+	if _, err := w.Join(e, 0, 0, true, func(_ *Member, s Start) error { start = s; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	r, err := NewReader(memory, e, start, c.ArenaLimit, nil)

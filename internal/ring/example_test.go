@@ -28,7 +28,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	var start ring.Start
-	if _, err := w.Join(entry, 0, true, func(_ *ring.Member, s ring.Start) error { start = s; return nil }); err != nil {
+	if _, err := w.Join(entry, 0, 0, true, func(_ *ring.Member, s ring.Start) error { start = s; return nil }); err != nil {
 		log.Fatal(err)
 	}
 	r, err := ring.NewReader(topic, entry, start, c.ArenaLimit, nil)

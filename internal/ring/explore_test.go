@@ -64,7 +64,7 @@ func (s scene) build() *explore.Scene {
 			panic(err)
 		}
 		var start Start
-		m, err := w.Join(e, 0, true, func(_ *Member, st Start) error { start = st; return nil })
+		m, err := w.Join(e, 0, 0, true, func(_ *Member, st Start) error { start = st; return nil })
 		if err != nil {
 			panic(err)
 		}
@@ -137,7 +137,7 @@ func (w *Writer) knows() uint64 {
 
 func (r *Reader) knows(more ...any) uint64 {
 	h := fnv.New64a()
-	fmt.Fprint(h, r.position, r.flushed, r.expect, r.lost, r.lapped, r.freed, r.looks, r.reading, r.batch.next, r.batch.count, r.batch.copied, r.batch.at, r.holds.held, more)
+	fmt.Fprint(h, r.position, r.flushed, r.expect, r.lost, r.lapped, r.freed, r.looks, r.reading, r.batch.next, r.batch.count, r.batch.copied, r.known, r.out, r.batch.at, r.holds.held, more)
 	return h.Sum64()
 }
 

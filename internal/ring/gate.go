@@ -13,9 +13,11 @@ import (
 
 // Member is a reader as the writer knows it.
 type Member struct {
-	entry *Entry
-	start uint64 // where it was told to begin
-	gates bool   // a writer that blocks waits for it
+	entry  *Entry
+	use    uint64 // of the entry's place
+	number uint64 // among all that have joined, from 1
+	start  uint64 // where it was told to begin
+	gates  bool   // a writer that blocks waits for it
 
 	seen uint64 // its cursor, when it was last looked at
 
@@ -35,29 +37,32 @@ type Start struct {
 	Position uint64
 	Sequence uint64 // of the first message
 	Left     uint64 // how many readers had left before
+	Number   uint64 // of the reader, among all that have joined
 }
 
-// Join has a reader join that says what it does in the entry, which is clear. Of
+// Join has a reader join that says what it does in the entry, which is clear, in that
+// use of its place. Of
 // the messages that were published before, the reader gets up to history, as many
 // as the ring still has. A writer that blocks waits for it if it gates.
 //
 // The reader is told where to begin by acknowledge, which is called while nothing
 // else happens to the list: what was published after that is not lost for a
 // reader that gates. If it returns an error, nobody has joined.
-func (w *Writer) Join(e *Entry, history uint64, gates bool, acknowledge func(m *Member, s Start) error) (*Member, error) {
+func (w *Writer) Join(e *Entry, use, history uint64, gates bool, acknowledge func(m *Member, s Start) error) (*Member, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed.Load() {
 		return nil, ErrClosed
 	}
-	m := &Member{entry: e, gates: gates}
+	w.joins++
+	m := &Member{entry: e, use: use, number: w.joins, gates: gates}
 	old := w.readers.Load()
 	w.readers.Store(listOf(append(slices.Clone(old.members), m)))
 	// The publishing goroutine cannot make room meanwhile, and overwrites nothing
 	// from the tail on.
 	head := w.published()
 	position := max(w.tail, head-min(history, head))
-	s := Start{position, position + w.surplusAt(position, head), w.left.Load()}
+	s := Start{position, position + w.surplusAt(position, head), w.left.Load(), m.number}
 	m.start, m.seen = position, position
 	if err := acknowledge(m, s); err != nil {
 		w.readers.Store(old)
@@ -124,7 +129,9 @@ func (w *Writer) Leave(m *Member) {
 func (w *Writer) remove(m *Member) {
 	// SYNC POINT left: before anything that it holds is reused. Its process may be there
 	// still: it was let go, or the connection was lost.
-	w.left.Store(w.left.Load() + 1)
+	n := w.left.Load()
+	leaver(w.region, n).Store(m.number)
+	w.left.Store(n + 1)
 	members := slices.Clone(w.readers.Load().members)
 	w.readers.Store(listOf(slices.DeleteFunc(members, func(other *Member) bool { return other == m })))
 }
@@ -220,9 +227,14 @@ func (w *Writer) consumed(gating bool) (position uint64, slowest *Member, out []
 		cursor := m.entry.cursor.Load()
 		// 0 until it has got the acknowledgement.
 		if cursor != 0 && (cursor < m.seen || cursor > w.head) {
-			out = append(out, eviction{m, fmt.Errorf("%w: its cursor went from %d to %d, and %d is the head", ErrCorrupt, m.seen, cursor, w.head)})
+			err := fmt.Errorf("%w: its cursor went from %d to %d, and %d is the head", ErrCorrupt, m.seen, cursor, w.head)
+			if m.entry.use.Load() != m.use {
+				err = ErrLeft
+			} else {
+				w.evictions.Store(w.evictions.Load() + 1)
+			}
+			out = append(out, eviction{m, err})
 			w.remove(m)
-			w.evictions.Store(w.evictions.Load() + 1)
 			continue
 		}
 		m.seen = max(m.seen, cursor)

@@ -19,7 +19,9 @@ type Reader struct {
 	resume  *word.Uint64
 	waiting *word.Uint32
 	left    *word.Uint64
-	joined  uint64 // what left was when it joined
+	known   uint64 // of those who have left, so many are known not to be this reader
+	number  uint64 // this one's; see Start
+	out     bool   // it may have been let go
 	chunk   func(i int) ([]byte, error)
 
 	position uint64 // of the next message, or of the batch that is being read
@@ -79,7 +81,8 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 		resume:   r.Uint64(layout.TopicResumeAt),
 		waiting:  r.Uint32(layout.TopicWaitingAt),
 		left:     r.Uint64(layout.TopicLeftAt),
-		joined:   s.Left,
+		known:    s.Left,
+		number:   s.Number,
 		position: s.Position,
 		dry:      s.Position,
 		flushed:  s.Position,
@@ -195,11 +198,37 @@ func (r *Reader) still(slot slot) bool {
 }
 
 // kept says whether the block at the position was kept for the reader while it was read:
-// for certain as long as the writer has let nobody go, who may be this one.
+// for certain as long as the writer has not let it go.
 func (r *Reader) kept() bool {
 	// SYNC POINT left: what was read of the block is loaded before.
 	word.FenceLoads()
-	return r.left.Load() == r.joined || r.at(r.position).stamp().Load() == r.position+1
+	return !r.letGo() || r.at(r.position).stamp().Load() == r.position+1
+}
+
+// letGo says whether the writer has let this reader go; true also if so many have left
+// since it last looked that it cannot know.
+func (r *Reader) letGo() bool {
+	left := r.left.Load()
+	if left == r.known || r.out {
+		return r.out
+	}
+	if r.out = left-r.known > layout.TopicLeaversCount/2; r.out {
+		return true
+	}
+	for ; r.known != left; r.known++ {
+		if leaver(r.region, r.known).Load() == r.number {
+			r.out = true
+			return true
+		}
+	}
+	// What was looked at is still what it was, unless many have left meanwhile.
+	r.out = r.left.Load()-left > layout.TopicLeaversCount/2
+	return r.out
+}
+
+// leaver is the number of who left when n others had.
+func leaver(r *region.Region, n uint64) *word.Uint64 {
+	return r.Uint64(layout.TopicLeaversAt + 8*int(n%layout.TopicLeaversCount))
 }
 
 func (r *Reader) inlined(slot slot, meta uint64, buf []byte) ([]byte, uint64, error) {
@@ -362,13 +391,17 @@ func (r *Reader) Rest() *LaggedError {
 	if !r.lapped || r.position == 0 {
 		return nil
 	}
-	r.lapped = false
-	// Even if that message has been dropped, its slot is as it was.
+	// Even if that message has been dropped, its slot is as it was; but for a writer that
+	// goes on, because only the connection to it was lost.
 	last := r.at(r.position - 1)
 	if last.stamp().Load()&^layout.SlotStampDropped != r.position {
 		return nil
 	}
 	next := r.position + last.surplusAfter()
+	if word.FenceLoads(); last.stamp().Load()&^layout.SlotStampDropped != r.position {
+		return nil
+	}
+	r.lapped = false
 	lost := (next - r.expect) & surplusMask
 	if lost == 0 {
 		return nil
@@ -383,12 +416,11 @@ func (r *Reader) Rest() *LaggedError {
 // writer was. What it has missed, it finds lost.
 func (r *Reader) Continue(from Start) {
 	r.expect, r.first = from.Sequence, from.Sequence
-	if from.Position < r.position {
-		r.lapped = true
-		return
+	r.lapped = true // what is missing is lost
+	if from.Position > r.position {
+		r.position, r.dry = from.Position, from.Position
+		r.flush()
 	}
-	r.position, r.dry = from.Position, from.Position
-	r.flush()
 }
 
 // Where returns the next message, for Continue.
@@ -538,6 +570,7 @@ func (r *Reader) Sleep() (w *word.Uint32, seen uint32, ok bool) {
 	if r.position != r.flushed {
 		r.flush()
 	}
+	r.letGo() // now and then, so that it can know
 	slot := r.at(r.position)
 	// SYNC POINT sleeps: pairs with Writer.commit, which stores the stamp first.
 	r.entry.sleeps.Store(r.position + 1)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/ring"
 )
 
@@ -170,5 +171,118 @@ func TestReceivedIsFree(t *testing.T) {
 				t.Fatal(n, err)
 			}
 		}
+	}
+}
+
+// That others leave costs nobody anything: who has not left itself, its blocks are kept for
+// it as before. (A breaker found that it lost the rest of a large batch.)
+func TestOthersLeave(t *testing.T) {
+	background := context.Background()
+	tp := newTopic(t, ring.Config{Slots: 8, SlotBytes: 64, ArenaBytes: 1 << 20, ArenaLimit: 1 << 20, Policy: ring.DropOldest})
+	r := tp.join(0, true)
+	for _, others := range []int{1, 100, 60} {
+		for range others {
+			tp.w.Leave(tp.join(0, true).member)
+		}
+		// In the middle of a batch that is too large to be copied as a whole.
+		if err := tp.w.PublishBatch(background, [][]byte{make([]byte, 30000), make([]byte, 30000), make([]byte, 30000)}); err != nil {
+			t.Fatal(err)
+		}
+		_, first, err := r.Next(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 8 {
+			if err := tp.w.Publish(background, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range uint64(2) {
+			if _, sequence, err := r.Next(nil); err != nil || sequence != first+1+i {
+				t.Fatalf("after %d others have left: message %d, %v; want %d", others, sequence, err, first+1+i)
+			}
+		}
+		for err = nil; err != ring.ErrEmpty; { // it may have lost small ones
+			_, _, err = r.Next(nil)
+		}
+	}
+	// So many that it cannot know whether it was one of them: it takes no risk.
+	for range 300 {
+		tp.w.Leave(tp.join(0, true).member)
+	}
+	if err := tp.w.Publish(background, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := r.Next(nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A reader that was lapped, and found nothing more, hands that on to the next one, though the
+// writer has come round meanwhile: what is missing is lost, and nobody is corrupt.
+func TestContinueOfTheLapped(t *testing.T) {
+	background := context.Background()
+	tp := newTopic(t, ring.Config{Slots: 2, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: ring.DropOldest})
+	r := tp.join(0, true)
+	if err := tp.w.Publish(background, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tp.w.Loan(background, 4000) // drops it
+	if err != nil {
+		t.Fatal(err)
+	}
+	tp.w.Return(l)
+	if _, _, err := r.Next(nil); err != ring.ErrEmpty {
+		t.Fatal(err)
+	}
+	tp.w.Leave(r.member)
+	for range 2 {
+		if err := tp.w.Publish(background, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rest := r.Rest()
+	again := tp.join(1<<62, true)
+	again.Continue(r.Where())
+	var lost uint64
+	if rest != nil {
+		lost = rest.Lost
+	}
+	var lagged *ring.LaggedError
+	_, sequence, err := again.Next(nil)
+	if errors.As(err, &lagged) {
+		lost += lagged.Lost
+		_, sequence, err = again.Next(nil)
+	}
+	if err != nil || sequence != lost {
+		t.Errorf("message %d, %v, after %d were lost", sequence, err, lost)
+	}
+}
+
+// A reader's place that is another's now is no reason to blame it.
+func TestPlaceOfAnother(t *testing.T) {
+	tp := newTopic(t, ring.Config{Slots: 16, SlotBytes: 64, ArenaBytes: 4096, ArenaLimit: 4096, Policy: ring.Block})
+	r := tp.join(0, true)
+	for range 10 {
+		if err := tp.w.TryPublish(nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := r.Next(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := ring.EntryAt(r.own, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Clear()
+	r.own.Uint64(layout.ReaderCursorAt).Store(1000) // of another writer
+	for range 40 {
+		if err := tp.w.TryPublish(nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(tp.evicted) != 1 || !errors.Is(tp.evicted[0], ring.ErrLeft) || errors.Is(tp.evicted[0], ring.ErrCorrupt) {
+		t.Errorf("let go: %v; want the one, with %v", tp.evicted, ring.ErrLeft)
 	}
 }

@@ -82,6 +82,8 @@ var (
 	ErrEmpty = errors.New("there is no message yet")
 	// ErrCorrupt: the other side's memory makes no sense.
 	ErrCorrupt = errors.New("the other side's memory makes no sense")
+	// ErrLeft: a reader's entry is another's now: it has left, and that was not heard yet.
+	ErrLeft = errors.New("the reader has left, and another has its place")
 	// ErrTooLargeToBorrow: the message is larger than all that a reader may borrow.
 	ErrTooLargeToBorrow = errors.New("the message is larger than what may be borrowed")
 	// ErrTooManyHolds: the reader has borrowed all that it may.
@@ -190,6 +192,7 @@ const (
 type Entry struct {
 	region                                        *region.Region // which must stay reachable
 	cursor, received, lost, sleeps, reading, held *word.Uint64
+	use                                           *word.Uint64
 	holds                                         [layout.ReaderHoldsCount]*word.Uint64
 }
 
@@ -206,6 +209,7 @@ func EntryAt(r *region.Region, at int) (*Entry, error) {
 		sleeps:   r.Uint64(at + layout.ReaderSleepsAt),
 		reading:  r.Uint64(at + layout.ReaderReadingAt),
 		held:     r.Uint64(at + layout.ReaderHeldAt),
+		use:      r.Uint64(at + layout.ReaderUseAt),
 	}
 	for i := range e.holds {
 		e.holds[i] = r.Uint64(at + layout.ReaderHoldsAt + 8*i)
@@ -213,8 +217,12 @@ func EntryAt(r *region.Region, at int) (*Entry, error) {
 	return e, nil
 }
 
-// Clear makes an entry of this process ready for another writer.
+// Use returns which use of its place the entry is.
+func (e *Entry) Use() uint64 { return e.use.Load() }
+
+// Clear makes an entry of this process ready for another writer, in another use.
 func (e *Entry) Clear() {
+	e.use.Store(e.use.Load() + 1)
 	for _, w := range []*word.Uint64{e.cursor, e.received, e.lost, e.sleeps, e.reading, e.held} {
 		w.Store(0)
 	}

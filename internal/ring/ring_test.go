@@ -80,7 +80,7 @@ func (tp *topic) join(history uint64, gates bool) *reader {
 		tp.t.Fatal(err)
 	}
 	var start ring.Start
-	m, err := tp.w.Join(mine, history, gates, func(_ *ring.Member, s ring.Start) error { start = s; return nil })
+	m, err := tp.w.Join(mine, 0, history, gates, func(_ *ring.Member, s ring.Start) error { start = s; return nil })
 	if err != nil {
 		tp.t.Fatal(err)
 	}

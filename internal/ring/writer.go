@@ -39,8 +39,9 @@ type Writer struct {
 	closed  atomic.Bool
 	bell    wait.Bell // rung when readers leave, and by Close
 
-	mu   sync.Mutex
-	tail uint64
+	mu    sync.Mutex
+	tail  uint64
+	joins uint64 // how many readers have joined
 
 	tailWord, resume                       *word.Uint64
 	waiting                                *word.Uint32
@@ -53,7 +54,8 @@ type Owner interface {
 	// joined before any message names it. An error means that the arena stays as
 	// it is for now. No reader joins meanwhile.
 	Grow(chunk, bytes int) ([]byte, error)
-	// Evict hears of a reader that was let go because its words made no sense.
+	// Evict hears of a reader that was let go because its words made no sense, or, with
+	// ErrLeft, because its place is another's.
 	Evict(m *Member, err error)
 }
 
