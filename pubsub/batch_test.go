@@ -7,11 +7,10 @@ import (
 	"github.com/memlane/memlane/pubsub"
 )
 
-// Batches of two publishers, and small and large messages between them, are received in
-// turns: none is another's bytes.
-func TestBatchesOfTwo(t *testing.T) {
+// twoOfATopic returns two publishers of a topic, and a subscriber that knows both.
+func twoOfATopic(t *testing.T) (publishers [2]*pubsub.Publisher, s *pubsub.Subscriber) {
+	t.Helper()
 	folder := t.TempDir()
-	var publishers [2]*pubsub.Publisher
 	for i := range publishers {
 		var err error
 		if publishers[i], err = pubsub.Publish(open(t, folder), "numbers", nil); err != nil {
@@ -23,6 +22,13 @@ func TestBatchesOfTwo(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "both are there", func() bool { return s.Publishers() == 2 })
+	return publishers, s
+}
+
+// Batches of two publishers, and small and large messages between them, are received in
+// turns: none is another's bytes.
+func TestBatchesOfTwo(t *testing.T) {
+	publishers, s := twoOfATopic(t)
 	// Message i of a publisher has other bytes than all others, of either.
 	contents := func(p int, i uint64) []byte { return message(uint64(p)<<32|i, size(i)) }
 	var published uint64
@@ -65,20 +71,8 @@ func TestBatchesOfTwo(t *testing.T) {
 // The memory that one batch was copied to, and then another, is nobody's buffer: what
 // another publisher's message is copied to is elsewhere.
 func TestBatchIsNobodysBuffer(t *testing.T) {
-	folder := t.TempDir()
-	var publishers [2]*pubsub.Publisher
-	for i := range publishers {
-		var err error
-		if publishers[i], err = pubsub.Publish(open(t, folder), "numbers", nil); err != nil {
-			t.Fatal(err)
-		}
-	}
+	publishers, s := twoOfATopic(t)
 	batches, single := publishers[0], publishers[1]
-	s, err := pubsub.Subscribe(open(t, folder), "numbers", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "both are there", func() bool { return s.Publishers() == 2 })
 	publish := func(count, size, last int) {
 		t.Helper()
 		var batch [][]byte
