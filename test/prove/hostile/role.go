@@ -186,7 +186,6 @@ func subscribe(d *memlane.Domain, mutant string) error {
 		s, err = pubsub.Subscribe(d, topicName, nil)
 	}
 	var next, publisher uint64
-	var kept [][]byte
 	attacks := 0
 	said := time.Now()
 	for {
@@ -221,7 +220,7 @@ func subscribe(d *memlane.Domain, mutant string) error {
 			for at := 0; at < len(b); at += 4096 {
 				b[at] = 1
 			}
-			kept = append(kept, b)
+			leaked = append(leaked, b)
 		case mutant == opens && next > 1:
 			if f, err := os.Open(os.DevNull); err == nil {
 				open = append(open, f)
@@ -234,4 +233,8 @@ func subscribe(d *memlane.Domain, mutant string) error {
 	}
 }
 
-var open []*os.File // that are leaked
+// What mutants leak.
+var (
+	open   []*os.File
+	leaked [][]byte
+)
