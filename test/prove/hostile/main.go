@@ -19,9 +19,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/test/prove"
@@ -64,20 +62,10 @@ func main() {
 		fmt.Fprintln(os.Stderr, "hostile: takes no arguments; see -help")
 		os.Exit(2)
 	}
-	for *seed == 0 {
-		*seed = rand.Uint64()
-	}
+	*seed = prove.Seed(*seed)
 	fmt.Printf("seed %d\n", *seed)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // the second signal finds the default action: whoever insists is obeyed
-	err := all(ctx, *duration, *seed, *file)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "hostile: interrupted:", err)
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "hostile:", err)
-		os.Exit(1)
+	if status := prove.Run("hostile", func(ctx context.Context) error { return all(ctx, *duration, *seed, *file) }); status != 0 {
+		os.Exit(status)
 	}
 	fmt.Println("nobody was disturbed, and every mutant was caught")
 }
@@ -85,8 +73,8 @@ func main() {
 // roundTime is how long a round is.
 const roundTime = time.Minute
 
-// all runs the mutants, and then rounds as long as there is time, each with a row of the
-// record.
+// all runs the mutants, and then rounds as long as there is time. The row of the record is
+// written anew after each.
 func all(ctx context.Context, d time.Duration, seed uint64, file string) error {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	started, commit, kernel := time.Now().UTC().Format(time.DateTime), prove.Commit(), prove.Kernel()
@@ -99,6 +87,16 @@ func all(ctx context.Context, d time.Duration, seed uint64, file string) error {
 		} else if ctx.Err() == nil {
 			fmt.Fprintf(os.Stderr, "hostile: the mutant %q was not caught: %v\n", m, err)
 		}
+	}
+	record := func() error {
+		if file == "" {
+			return nil
+		}
+		row := []string{started, commit, kernel, strconv.FormatUint(seed, 10)}
+		for _, n := range []int{total.seconds, total.messages, total.attacks, total.broken, len(mutants), caught} {
+			row = append(row, strconv.Itoa(n))
+		}
+		return prove.Add(file, "hostile", description, columns, row)
 	}
 	var errs []error
 	if caught < len(mutants) {
@@ -116,14 +114,8 @@ func all(ctx context.Context, d time.Duration, seed uint64, file string) error {
 		if err != nil && ctx.Err() == nil {
 			errs = append(errs, err)
 		}
+		errs = append(errs, record())
 		fmt.Printf("%d s, %d messages, %d attacks, %d broken\n", total.seconds, total.messages, total.attacks, total.broken)
-	}
-	if file != "" {
-		row := []string{started, commit, kernel, strconv.FormatUint(seed, 10)}
-		for _, n := range []int{total.seconds, total.messages, total.attacks, total.broken, len(mutants), caught} {
-			row = append(row, strconv.Itoa(n))
-		}
-		errs = append(errs, prove.Add(file, "hostile", description, columns, row))
 	}
 	return errors.Join(errs...)
 }

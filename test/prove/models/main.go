@@ -16,11 +16,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/test/prove"
@@ -37,16 +35,8 @@ func main() {
 		fmt.Fprintln(os.Stderr, "models: takes no arguments, and -only a regular expression:", err)
 		os.Exit(2)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // whoever insists is obeyed
-	err = all(ctx, *dir, *file, wanted, *trail)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "models: interrupted:", err)
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "models:", err)
-		os.Exit(1)
+	if status := prove.Run("models", func(ctx context.Context) error { return all(ctx, *dir, *file, wanted, *trail) }); status != 0 {
+		os.Exit(status)
 	}
 }
 

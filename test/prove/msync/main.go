@@ -23,10 +23,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/test/prove"
@@ -82,19 +80,9 @@ func main() {
 		fmt.Fprintln(os.Stderr, "msync: takes no arguments, and needs cycles of the mutant: without them it proves nothing; see -help")
 		os.Exit(2)
 	}
-	for r.seed == 0 {
-		r.seed = rand.Uint64()
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // the second signal finds the default action: whoever insists is obeyed
-	err := r.all(ctx)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintln(os.Stderr, "msync: interrupted:", err)
-		os.Exit(130)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "msync:", err)
-		os.Exit(1)
+	r.seed = prove.Seed(r.seed)
+	if status := prove.Run("msync", r.all); status != 0 {
+		os.Exit(status)
 	}
 	fmt.Printf("%d power losses: every acknowledged record was there, no value was wrong, and the mutant was caught\n", r.cycles)
 }

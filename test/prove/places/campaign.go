@@ -5,12 +5,9 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
-	"os/signal"
 	"regexp"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/test/prove"
@@ -55,21 +52,11 @@ func (c *Campaign) Main() int {
 		fmt.Fprintf(os.Stderr, "%s: takes no arguments; see -help %v\n", c.Name, err)
 		return 2
 	}
-	for c.Seed == 0 {
-		c.Seed = rand.Uint64()
-	}
+	c.Seed = prove.Seed(c.Seed)
 	rec.seed = c.Seed
 	fmt.Printf("seed %d\n", c.Seed)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // the second signal finds the default action: whoever insists is obeyed
-	err = c.all(ctx, which, &rec)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintf(os.Stderr, "%s: interrupted: %v\n", c.Name, err)
-		return 130
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Name, err)
-		return 1
+	if status := prove.Run(c.Name, func(ctx context.Context) error { return c.all(ctx, which, &rec) }); status != 0 {
+		return status
 	}
 	fmt.Println("nothing was broken, nobody was stuck, and every mutant was caught")
 	return 0

@@ -12,11 +12,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/memlane/memlane/test/prove"
@@ -94,19 +92,9 @@ func (c *Campaign) Flags(kills int, of string) {
 // if nothing was broken, nobody was stuck and every mutant was caught; 1 if not, or if
 // something else failed; 130 if it was interrupted.
 func (c *Campaign) Main() int {
-	for c.Seed == 0 {
-		c.Seed = rand.Uint64()
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // the second signal finds the default action: whoever insists is obeyed
-	err := c.All(ctx)
-	switch {
-	case ctx.Err() != nil:
-		fmt.Fprintf(os.Stderr, "%s: interrupted: %v\n", c.Name, err)
-		return 130
-	case err != nil:
-		fmt.Fprintf(os.Stderr, "%s: %v\n", c.Name, err)
-		return 1
+	c.Seed = prove.Seed(c.Seed)
+	if status := prove.Run(c.Name, c.All); status != 0 {
+		return status
 	}
 	fmt.Printf("%d kills: nothing was broken, nobody was stuck, and every mutant was caught\n", c.Killed)
 	return 0
