@@ -9,6 +9,7 @@
 # make prove-step  the same, after every machine instruction of every operation; half an hour
 # make models      every state of the locks' models, with Spin; minutes
 # make prove-message  the same of topics; half an hour
+# make prove-joins  topics again, at every store and system call from joining to leaving; a quarter of an hour
 # make prove-hostile  processes that mean harm among honest ones; as long as it is told
 # make prove-fuzz  what peers say and have in memory, many million times
 # make prove       short pieces of all of these, and explore, models, mutants; an hour
@@ -24,7 +25,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-hostile prove-fuzz prove-step prove-message models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-hostile prove-fuzz prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -42,7 +43,8 @@ test:
 	go build -o bin/report ./test/report
 	{ CGO_ENABLED=0 go test -count=1 -json $(PACKAGES); a=$$?; \
 	  CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -json $(EXPLORED); b=$$?; \
-	  CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a$$b = 00 ]; } | bin/report \
+	  CGO_ENABLED=0 go test -count=1 -tags stores -json ./test/prove/joins; s=$$?; \
+	  CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a$$b$$s = 000 ]; } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
@@ -101,6 +103,7 @@ prove:
 	$(MAKE) mutants
 	$(MAKE) prove-step ARGS='-every 20'
 	$(MAKE) prove-message ARGS='-every 20'
+	$(MAKE) prove-joins ARGS='-every 5'
 	$(MAKE) prove-locks ARGS='-kills 10000'
 	$(MAKE) prove-topics ARGS='-kills 20000'
 	$(MAKE) prove-hostile ARGS='-duration 5m'
@@ -109,6 +112,10 @@ prove:
 # The same of topics.
 prove-message:
 	go build -o bin/prove-message ./test/prove/everymessage && bin/prove-message $(ARGS)
+
+# At every store and every system call from joining to leaving.
+prove-joins:
+	go build -tags stores -o bin/prove-joins ./test/prove/joins && bin/prove-joins $(ARGS)
 
 # ARGS="-only 'mutex: mutant'" for some, -trail for the steps to what was found; the
 # verdicts go into docs/PROOF.md.
@@ -140,7 +147,7 @@ test-arm64:
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
 	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && go vet -tags stores ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
 
 rename:
 	@[ -n "$(TO)" ] || { echo "usage: make rename TO=example.com/name" >&2; exit 1; }

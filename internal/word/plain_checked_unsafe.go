@@ -1,4 +1,4 @@
-//go:build race || explore
+//go:build race || explore || stores
 
 package word
 

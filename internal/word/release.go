@@ -1,4 +1,4 @@
-//go:build !amd64 || race || explore
+//go:build !amd64 || race || explore || stores
 
 package word
 

@@ -11,12 +11,18 @@ import (
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
+	"github.com/memlane/memlane/test/prove/topic"
 )
 
 const (
 	victimName = "victim"
-	domainName = "step"
 	topicName  = "numbers"
+)
+
+// Who publishes.
+const (
+	victims    = 1
+	conductors = 2
 )
 
 var background = context.Background()
@@ -258,7 +264,7 @@ func beVictim(folder, name string) error {
 		if o.name != name {
 			continue
 		}
-		d, err := memlane.Open(domainName, &memlane.Config{Folder: folder})
+		d, err := topic.Open(folder)
 		if err != nil {
 			return err
 		}
@@ -282,12 +288,12 @@ func (o *operation) publish(d *memlane.Domain) error {
 		return err
 	}
 	for i := range uint64(o.before) {
-		if err := p.Publish(background, message(victims, i, o.size)); err != nil {
+		if err := p.Publish(background, topic.Message(victims, i, o.size)); err != nil {
 			return err
 		}
 	}
 	for i := range max(o.count, 1) {
-		ready = append(ready, message(victims, uint64(o.before+i), o.size))
+		ready = append(ready, topic.Message(victims, uint64(o.before+i), o.size))
 	}
 	step.Begin()
 	err = o.publishes(p, o)
@@ -348,7 +354,7 @@ func (k *kept) check() error {
 
 // is says what a message is, if it is not the one of that number, whole.
 func is(b []byte, number uint64) error {
-	who, got, err := read(b)
+	who, got, err := topic.Read(b)
 	if err == nil && (who != conductors || got != number) {
 		err = fmt.Errorf("message %d of %d; want %d", got, who, number)
 	}

@@ -9,23 +9,13 @@ import (
 	"path/filepath"
 
 	"github.com/memlane/memlane"
-	"github.com/memlane/memlane/internal/domain"
-	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
+	"github.com/memlane/memlane/test/prove/topic"
 )
-
-// newFolder makes the folder of a scene, on a tmpfs, if there is one.
-func newFolder() (string, error) {
-	folder, err := os.MkdirTemp("/dev/shm", "memlane-everymessage-")
-	if err != nil {
-		folder, err = os.MkdirTemp("", "memlane-everymessage-")
-	}
-	return folder, err
-}
 
 // publishing is where victims publish: two subscribers and another publisher survive them.
 type publishing struct {
@@ -50,10 +40,10 @@ func newPublishing(o *operation, rnd *rand.Rand) (_ *publishing, err error) {
 			p.Close()
 		}
 	}()
-	if p.folder, err = newFolder(); err != nil {
+	if p.folder, err = topic.NewFolder(); err != nil {
 		return nil, err
 	}
-	if p.d, err = memlane.Open(domainName, &memlane.Config{Folder: p.folder}); err != nil {
+	if p.d, err = topic.Open(p.folder); err != nil {
 		return nil, err
 	}
 	if p.other, err = pubsub.Publish(p.d, topicName, nil); err != nil {
@@ -180,7 +170,7 @@ func (p *publishing) Aside() error { return nil }
 
 // probe has the other publisher publish, which all subscribers receive.
 func (p *publishing) probe() error {
-	if err := p.other.Publish(background, message(conductors, p.probes, 40)); err != nil {
+	if err := p.other.Publish(background, topic.Message(conductors, p.probes, 40)); err != nil {
 		return err
 	}
 	p.probes++
@@ -262,28 +252,5 @@ func (p *publishing) swept() error {
 	if p.rnd.IntN(16) != 0 {
 		return nil // each victim sweeps after the one before; it is looked at now and then
 	}
-	return swept(p.d)
-}
-
-// swept opens the domain once more, which removes what the dead have left.
-func swept(d *memlane.Domain) error {
-	again, err := memlane.Open(domainName, &memlane.Config{Folder: filepath.Dir(d.Folder())})
-	if err != nil {
-		return err
-	}
-	defer again.Close()
-	entries, err := meet.List(d.Folder())
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.Instance != domain.Of(d).Node().ID() {
-			return fmt.Errorf("something is left behind: %+v", e)
-		}
-	}
-	sockets, err := os.ReadDir(filepath.Join(d.Folder(), "sockets"))
-	if err == nil && len(sockets) != 2 {
-		err = fmt.Errorf("%d sockets in the folder; want 2", len(sockets))
-	}
-	return err
+	return topic.Swept(p.d)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
+	"github.com/memlane/memlane/test/prove/topic"
 )
 
 // receiving is where victims receive: a publisher and another subscriber survive them.
@@ -43,10 +44,10 @@ func newReceiving(o *operation, rnd *rand.Rand) (_ *receiving, err error) {
 			r.Close()
 		}
 	}()
-	if r.folder, err = newFolder(); err != nil {
+	if r.folder, err = topic.NewFolder(); err != nil {
 		return nil, err
 	}
-	if r.d, err = memlane.Open(domainName, &memlane.Config{Folder: r.folder}); err != nil {
+	if r.d, err = topic.Open(r.folder); err != nil {
 		return nil, err
 	}
 	r.p, err = pubsub.Publish(r.d, topicName, &pubsub.PublisherConfig{
@@ -73,7 +74,7 @@ func (r *receiving) Close() (late int) {
 
 // publish publishes a message, which the other subscriber receives.
 func (r *receiving) publish(size int) error {
-	if err := r.p.TryPublish(message(conductors, r.number, size)); err != nil {
+	if err := r.p.TryPublish(topic.Message(conductors, r.number, size)); err != nil {
 		return err
 	}
 	r.number++
@@ -84,7 +85,7 @@ func (r *receiving) publish(size int) error {
 func (r *receiving) publishBatch() error {
 	var batch [][]byte
 	for i := range uint64(3) {
-		batch = append(batch, message(conductors, r.number+i, 40))
+		batch = append(batch, topic.Message(conductors, r.number+i, 40))
 	}
 	if err := r.p.TryPublishBatch(batch); err != nil {
 		return err
@@ -142,7 +143,7 @@ func (r *receiving) block() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		thread <- syscall.Gettid()
-		r.blocked <- r.p.Publish(background, message(conductors, r.number, 40))
+		r.blocked <- r.p.Publish(background, topic.Message(conductors, r.number, 40))
 	}()
 	return asleep(<-thread)
 }
@@ -226,5 +227,5 @@ func (r *receiving) After(string, bool) error {
 	if r.rnd.IntN(16) != 0 {
 		return nil
 	}
-	return swept(r.d)
+	return topic.Swept(r.d)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
+	"github.com/memlane/memlane/test/prove/topic"
 )
 
 // limit is how long anybody may take for anything.
@@ -56,7 +57,7 @@ func (s *subscriber) note(m pubsub.Message, err error) {
 	}
 	var who, number uint64
 	if err == nil {
-		who, number, err = read(m.Data)
+		who, number, err = topic.Read(m.Data)
 	}
 	switch {
 	case err != nil:

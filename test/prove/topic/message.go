@@ -1,35 +1,27 @@
-package main
+// Package topic has what rigs that break the users of a topic have in common: messages
+// that nobody else publishes, the folder of a domain, and how it is looked at when all
+// but one are gone.
+package topic
 
 import (
 	"encoding/binary"
 	"fmt"
 )
 
-// Who publishes.
-const (
-	victims    = 1
-	conductors = 2
-)
-
-// message is what nobody else publishes: who has, the number, and bytes that follow from
-// both, n in all.
-func message(who, number uint64, n int) []byte {
+// Message is what nobody else publishes: who has, the number, and bytes that follow from
+// both, n in all: 16 or more.
+func Message(who, number uint64, n int) []byte {
 	b := make([]byte, n)
-	fill(b, who, number)
-	return b
-}
-
-// fill writes a message of 16 bytes or more.
-func fill(b []byte, who, number uint64) {
 	binary.LittleEndian.PutUint64(b, who)
 	binary.LittleEndian.PutUint64(b[8:], number)
 	for at := 16; at < len(b); at++ {
 		b[at] = byte(who*31 + number*7 + uint64(at))
 	}
+	return b
 }
 
-// read returns what a message is, and an error if it is not whole.
-func read(b []byte) (who, number uint64, err error) {
+// Read returns what a message is, and an error if it is not whole.
+func Read(b []byte) (who, number uint64, err error) {
 	if len(b) < 16 {
 		return 0, 0, fmt.Errorf("a message of %d bytes", len(b))
 	}
