@@ -38,11 +38,19 @@ func TestNobodyWaitsAfterClose(t *testing.T) {
 		for m.space.waiting.Load() < 20 {
 			runtime.Gosched()
 		}
+		// The mutex is locked as long as the memory is shared; then there are zeros.
+		left := make(chan int64)
+		go func() {
+			for m.state.Load() != 0 {
+				runtime.Gosched()
+			}
+			left <- int64(m.space.waiting.Load())
+		}()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if n := m.space.waiting.Load(); n != 0 {
-			t.Errorf("%d calls wait after Close", n)
+		if n := <-left; n != 0 {
+			t.Errorf("%d calls wait when the memory is shared no more", n)
 		}
 		waiters.Wait()
 	}
