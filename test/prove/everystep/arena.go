@@ -36,17 +36,19 @@ type arena struct {
 	place   int          // the one that a victim finds free, where it is not to choose
 	grave   int          // the one of a process that has died before the victim
 
-	// What follows is of one victim.
-	victim *step.Victim
-	id     life.ID     // its membership; none if it has not joined yet
-	awake  bool        // it has been asleep, and somebody has done what it waits for
-	parked []*survivor // who are asleep in what they were told
-	held   int         // permits, or the mutex, that the conductor has taken before
-	spent  bool        // a survivor has taken what the victim has given
-	base   uint32      // a count, from before the victim's operation
-	a0     uint64      // the number a, from before
-	used   uint64      // how often survivors have added to it since
-	tokens int         // that survivors have posted to the signal since, less those taken
+	// What follows is of one victim, or of two of which the second one clears up after the
+	// first.
+	victim  *step.Victim
+	victims uint64      // how many
+	id      life.ID     // its membership; none if it has not joined yet
+	awake   bool        // it has been asleep, and somebody has done what it waits for
+	parked  []*survivor // who are asleep in what they were told
+	held    int         // permits, or the mutex, that the conductor has taken before
+	spent   bool        // a survivor has taken what the victim has given
+	base    uint32      // a count, from before the victim's operation
+	a0      uint64      // the number a, from before
+	used    uint64      // how often survivors have added to it since
+	tokens  int         // that survivors have posted to the signal since, less those taken
 }
 
 func newArena(rnd *rand.Rand) (_ *arena, err error) {
@@ -194,7 +196,7 @@ func (a *arena) close() {
 // forget forgets the last victim.
 func (a *arena) forget() {
 	a.victim, a.id, a.awake, a.parked, a.held, a.spent = nil, life.ID{}, false, nil, 0, false
-	a.base, a.a0, a.used, a.tokens = 0, *a.a, 0, 0
+	a.base, a.a0, a.used, a.tokens, a.victims = 0, *a.a, 0, 0, 1
 }
 
 // survivors returns both in an order drawn by lot.

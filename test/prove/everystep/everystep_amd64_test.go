@@ -66,6 +66,17 @@ func TestOperations(t *testing.T) {
 	}
 }
 
+// Two victims at once, of which the second one clears up after the first, break nothing.
+func TestTwo(t *testing.T) {
+	for _, name := range []string{"mutex: lock one whose owner died, repair, unlock", "semaphore: acquire what a dead process held in the same place"} {
+		t.Run(name, func(t *testing.T) {
+			if op, sum := try(t, places.Campaign{Every: 1, Pairs: 10}, name+pairs); !sum.Good(op) || sum.Kills != 20 {
+				t.Error(sum.String(op))
+			}
+		})
+	}
+}
+
 // Victims that break the rules are noticed.
 func TestMutants(t *testing.T) {
 	for _, name := range []string{"mutant: unlocks in the middle", "mutant: posts twice", "mutant: resets what it has set"} {

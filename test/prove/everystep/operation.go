@@ -22,12 +22,16 @@ type operation struct {
 	arrange func(a *arena) error // while it stands at the first mark
 	asleep  func(a *arena) error // when it has fallen asleep: what it waits for
 
+	// It clears up after the dead, and does not care in which state of that it finds all.
+	repairs bool
+
 	judge  judge
 	quiet  bool // it must make no system call
 	joins  bool // the victim is no member before the first mark
 	leaves bool // nor at the second
 	mutant bool // the victim breaks the rules, and the judge must notice
 	stops  bool // of a mutant: it is stopped too, not only killed
+	twice  bool // two victims are killed: see package places
 }
 
 // A judge tells whether all is right in the arena.
@@ -51,8 +55,19 @@ type judge interface {
 
 // operations are all, the mutants first.
 func operations() []*operation {
-	return slices.Concat(mutants(), mutexOperations(), guardOperations(), signalOperations(), eventOperations(), nameOperations())
+	all := slices.Concat(mutants(), mutexOperations(), guardOperations(), signalOperations(), eventOperations(), nameOperations())
+	for _, op := range all {
+		if op.repairs {
+			pair := *op
+			pair.name, pair.twice, pair.quiet = op.name+pairs, true, false
+			all = append(all, &pair)
+		}
+	}
+	return all
 }
+
+// pairs is the end of the name of an operation of which two victims are killed.
+const pairs = ": two"
 
 func operationCalled(name string) (*operation, error) {
 	for _, op := range slices.Concat(operations(), extras()) {

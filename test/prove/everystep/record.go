@@ -33,6 +33,9 @@ answers that took over half a second: who should have been waked by the victim, 
 waked for, is found by the look that package wait takes at all sleepers once a second. In *mutants* the victim
 breaks a rule, and must be *caught* at one of the places at least.
 
+Of operations that end in *: two*, two victims are killed, at places drawn by lot: the second one is begun where the first
+was killed, and clears up after it, until it is killed too.
+
 Victims have one processor of the Go runtime (GOMAXPROCS=1), no garbage collection and no preemption, so
 that they go the same way each time: they sleep without spinning before, which is looking at a word that they
 do not change. What a process asks once about itself (its PID, when it started) it has asked before. The

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 
+	"github.com/memlane/memlane/internal/life"
 	"github.com/memlane/memlane/test/prove/places"
 	"github.com/memlane/memlane/test/prove/step"
 )
@@ -16,7 +17,7 @@ type scene struct {
 }
 
 func (op *operation) places() *places.Operation {
-	return &places.Operation{Name: op.name, Stages: op.judge.stages(), Quiet: op.quiet, Mutant: op.mutant, Stops: op.stops,
+	return &places.Operation{Name: op.name, Stages: op.judge.stages(), Quiet: op.quiet, Mutant: op.mutant, Stops: op.stops, Twice: op.twice,
 		Make: func(rnd *rand.Rand) (places.Scene, error) { return op.scene(rnd) }}
 }
 
@@ -60,6 +61,18 @@ func (s *scene) Begin() (*step.Victim, error) {
 		err = places.Judged(fmt.Errorf("before what the victim does: %w", err))
 		return nil, errors.Join(err, v.Kill())
 	}
+	return v, nil
+}
+
+// Another starts another victim, in whatever place it finds.
+func (s *scene) Another() (*step.Victim, error) {
+	v, err := step.Start(victimName, s.s.Path(), s.op.name)
+	if err != nil {
+		return nil, err
+	}
+	s.victim, s.id = v, life.ID{}
+	s.identify()
+	s.victims++
 	return v, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"maps"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -89,7 +88,17 @@ func (c *campaign) report(ctx context.Context, name string, mutant bool, try fun
 // String returns the tally for people.
 func (t *tally) String() string {
 	return fmt.Sprintf("%d stores, %d system calls; killed at %d of %d, stopped at %d of %d, %d of %d lines that store; %d kills, %d stops, %d pairs; %d broken, %d stuck, %d late",
-		t.stores, t.systems/2, t.killedAt, t.killPlaces, t.stoppedAt, t.stopPlaces, len(t.linesAt), len(t.lines), t.kills, t.stops, t.pairs, t.broken, t.stuck, t.late)
+		t.stores, t.systems/2, t.killedAt, t.killPlaces, t.stoppedAt, t.stopPlaces, t.linesSeen(), len(t.lines), t.kills, t.stops, t.pairs, t.broken, t.stuck, t.late)
+}
+
+// linesSeen is at how many of the lines that store a victim was.
+func (t *tally) linesSeen() (n int) {
+	for l := range t.lines {
+		if t.linesAt[l] {
+			n++
+		}
+	}
+	return n
 }
 
 // random is of an operation its own, so that one alone goes as it does among all.
@@ -479,14 +488,8 @@ func (c *campaign) record(name string, mutant bool, t *tally) error {
 		return nil
 	}
 	of := func(n, all int) string { return fmt.Sprintf("%d of %d", n, all) }
-	seen := 0
-	for l := range maps.Keys(t.lines) {
-		if t.linesAt[l] {
-			seen++
-		}
-	}
 	row := []string{c.started, c.commit, c.kernel, strconv.FormatUint(c.seed, 10), name, strconv.Itoa(t.stores), strconv.Itoa(t.systems / 2),
-		of(t.killedAt, t.killPlaces), of(t.stoppedAt, t.stopPlaces), of(seen, len(t.lines))}
+		of(t.killedAt, t.killPlaces), of(t.stoppedAt, t.stopPlaces), of(t.linesSeen(), len(t.lines))}
 	counts := []int{t.kills, t.stops, t.pairs, t.broken, t.stuck, t.late, 0, 0}
 	if mutant {
 		counts = []int{0, 0, 0, 0, 0, 0, t.kills, t.broken + t.stuck}

@@ -23,6 +23,7 @@ type Campaign struct {
 	// As the command line has them.
 	Every    int  // take every so many-th place
 	Loops    int  // of an instruction that is executed again and again, the first and last so many times; 0: all
+	Pairs    int  // that are killed of each operation with Twice
 	Parallel int  // operations at a time
 	Kill     bool // victims
 	Stop     bool // victims, and let them go on
@@ -39,6 +40,7 @@ func (c *Campaign) Main() int {
 		started: time.Now().UTC().Format(time.DateTime), commit: prove.Commit(), kernel: prove.Kernel()}
 	flag.IntVar(&c.Every, "every", 1, "take every `n`-th instruction")
 	flag.IntVar(&c.Loops, "loops", 4, "of an instruction that is executed again and again in a loop, take the first `n` times and the last; 0: all, which takes hours")
+	flag.IntVar(&c.Pairs, "pairs", 500, "kill `so many` pairs of victims, of which the second clears up after the first")
 	flag.IntVar(&c.Parallel, "parallel", 4*runtime.NumCPU(), "`number` of operations at a time; most of the time they wait")
 	flag.BoolVar(&c.Kill, "kill", true, "kill victims")
 	flag.BoolVar(&c.Stop, "stop", true, "stop victims, and let them go on")
@@ -48,7 +50,7 @@ func (c *Campaign) Main() int {
 	flag.StringVar(&rec.file, "file", "docs/PROOF.md", "Markdown `file` to add the figures to; empty: none")
 	flag.Parse()
 	which, err := regexp.Compile(*only)
-	if err != nil || flag.NArg() > 0 || c.Every < 1 || c.Loops < 0 || c.Parallel < 1 {
+	if err != nil || flag.NArg() > 0 || c.Every < 1 || c.Loops < 0 || c.Pairs < 0 || c.Parallel < 1 {
 		fmt.Fprintf(os.Stderr, "%s: takes no arguments; see -help %v\n", c.Name, err)
 		return 2
 	}

@@ -73,6 +73,9 @@ func (r *run) operation(ctx context.Context) error {
 		r.tally.broken++
 		fmt.Fprintf(os.Stderr, "%s: %s: it makes %d system calls, and nobody waits\n", r.campaign.Name, r.op.Name, r.trace.Syscalls)
 	}
+	if r.op.Twice {
+		return r.pairs(ctx)
+	}
 	var kills, stops []int
 	for i, take := range r.taken {
 		if take {
@@ -331,6 +334,58 @@ func (r *run) once(i int, kill bool) (there bool, err error) {
 		return nil
 	})
 	return there, err
+}
+
+// pairs kills two victims, again and again.
+func (r *run) pairs(ctx context.Context) error {
+	t := &r.tally
+	t.killPlaces = r.campaign.Pairs
+	for range r.campaign.Pairs {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		i, j := r.rnd.IntN(len(r.turns)), r.rnd.IntN(len(r.turns))
+		err := r.with(func(s Scene) error { return r.pair(s.(Pairs), i, j) })
+		if errors.Is(err, ErrAside) {
+			t.asides++
+			r.discard()
+			continue
+		}
+		t.Kills += 2
+		t.killedAt++
+		if err != nil && !r.failed(err, i, true) {
+			return fmt.Errorf("%s, the first at place %d (%v), the second at %d (%v): %w", r.op.Name, i, r.place(i), j, r.place(j), err)
+		}
+	}
+	return nil
+}
+
+// pair kills two victims, wherever they are when they cannot get to their places.
+func (r *run) pair(s Pairs, i, j int) error {
+	var where []string
+	for n, place := range []int{i, j} {
+		begin := s.Begin
+		if n == 1 {
+			begin = s.Another
+		}
+		v, err := begin()
+		if err != nil {
+			return err
+		}
+		_, err = r.goTo(s, v, place)
+		if err == nil {
+			err = s.Aside()
+		}
+		where = append(where, v.Stack().String())
+		if err := errors.Join(err, v.Kill()); err != nil {
+			return err
+		}
+	}
+	stage := s.Stage()
+	if err := s.After(stage, true); err != nil {
+		return Judged(fmt.Errorf("in stage %q, %w\nthe first: %s\nthe second: %s", stage, err, where[0], where[1]))
+	}
+	return nil
 }
 
 // goTo takes the victim to the place; there is false if it has not come by it.

@@ -21,6 +21,9 @@ type Operation struct {
 	Quiet  bool // it must make no system call
 	Mutant bool // the victim breaks the rules, and the judge must notice
 	Stops  bool // of a mutant: it is stopped too, not only killed
+	// Twice: two victims are killed, at places drawn by lot. The second one is begun where the
+	// first was killed, and nobody else has cleared up after it. The scene is a [Pairs].
+	Twice bool
 	// Make makes what surrounds the victims; all that is drawn by lot there follows from rnd.
 	Make func(rnd *rand.Rand) (Scene, error)
 }
@@ -46,6 +49,13 @@ type Scene interface {
 	After(stage string, killed bool) error
 	// Close ends it, and returns how many answers took more than half a second.
 	Close() (late int)
+}
+
+// Pairs is a scene in which a second victim can be begun after the first.
+type Pairs interface {
+	Scene
+	// Another starts another victim where one was killed that has not been judged.
+	Another() (*step.Victim, error)
 }
 
 // ErrStuck: somebody who could go on does not.
