@@ -66,7 +66,8 @@ func operations() []*operation {
 	}
 }
 
-// helloTime is between two messages that a victim publishes until somebody has heard it.
+// helloTime is between the first two messages that a victim publishes until somebody has
+// heard it, or the conductor for a victim.
 const helloTime = 5 * time.Millisecond
 
 // heard is closed when the conductor says so.
@@ -153,14 +154,15 @@ func (v *victim) publish() error {
 	// What it publishes before the conductor's subscriber is there need not come to it. That
 	// there is a subscriber says nothing: it may be another one.
 	var number uint64
-	for there := false; !there; number++ {
+	for wait, there := helloTime, false; !there; number++ {
 		if err := p.Publish(background, topic.Message(v.number, number, 40)); err != nil {
 			return err
 		}
 		select {
 		case <-v.heard:
 			there = true
-		case <-time.After(helloTime):
+		case <-time.After(wait):
+			wait *= 2 // the ring is to be longer than this can go on
 		}
 	}
 	for _, n := range messages {
