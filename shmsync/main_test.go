@@ -196,8 +196,7 @@ func obey(args []string) error {
 		case "truncate":
 			err = os.Truncate(args[0], int64(n))
 		case "exec":
-			os.Setenv("MEMLANE_TEST_HELPER", "sleep")
-			return syscall.Exec("/proc/self/exe", []string{"exe"}, os.Environ())
+			return proctest.Exec("sleep")
 		case "exit":
 			os.Exit(0)
 		case "fork":

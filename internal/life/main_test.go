@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -111,8 +110,7 @@ func member(args []string) error {
 		case "panic":
 			panic("as asked")
 		case "exec":
-			os.Setenv("MEMLANE_TEST_HELPER", "sleep")
-			return syscall.Exec("/proc/self/exe", []string{"exe"}, os.Environ())
+			return proctest.Exec("sleep")
 		case "fork":
 			pid, err := proctest.Fork()
 			if err != nil {
@@ -120,8 +118,10 @@ func member(args []string) error {
 			}
 			fmt.Println("child", pid)
 		case "child": // one that executes a program, as children of Go programs do
-			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = append(os.Environ(), "MEMLANE_TEST_HELPER=sleep")
+			cmd, err := proctest.Command("sleep")
+			if err != nil {
+				return err
+			}
 			if err := cmd.Start(); err != nil {
 				return err
 			}

@@ -185,8 +185,7 @@ func obey(args []string) error {
 		case "in-child":
 			extra, err = inChild(n)
 		case "exec":
-			os.Setenv("MEMLANE_TEST_HELPER", "sleep")
-			return syscall.Exec("/proc/self/exe", []string{"exe"}, os.Environ())
+			return proctest.Exec("sleep")
 		case "starve": // starve DESCRIPTORS THAT ARE LEFT
 			left, _ := strconv.Atoi(word[1])
 			relieve, err = proctest.Starve(left)

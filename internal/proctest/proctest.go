@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,11 @@ import (
 const Nobody = 65534
 
 const helperVariable = "MEMLANE_TEST_HELPER"
+
+// emulatorVariable names the emulator that runs the tests, in make test-arm64: to the
+// kernel it is the program, so that a test binary which starts itself again has to say
+// that it wants to be emulated.
+const emulatorVariable = "MEMLANE_TEST_EMULATOR"
 
 // A Helper is what a helper process runs. What it returns is its exit: nil is
 // status 0, an error is printed to standard error and is status 1.
@@ -81,6 +87,7 @@ type Config struct {
 	AsUser     int      // to this user in it
 	Env        []string // added to the environment
 	Files      []*os.File
+	Command    []string // starts another test binary, whose helper it is; nil: this one
 }
 
 // Process is a running helper.
@@ -130,13 +137,55 @@ func RequireNamespaces(t testing.TB, flags uintptr) {
 	}
 }
 
+// itself returns the command that runs this test binary.
+func itself() ([]string, error) {
+	emulator := os.Getenv(emulatorVariable)
+	if emulator == "" {
+		// Through /proc, because a user who may not search the folder that go test
+		// builds in can still run this file.
+		return []string{"/proc/self/exe"}, nil
+	}
+	path, err := exec.LookPath(emulator)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	return []string{path, self}, err
+}
+
+// Exec executes this test binary, to run a helper, in place of the program that calls it.
+func Exec(name string) error {
+	command, err := itself()
+	if err != nil {
+		return err
+	}
+	return syscall.Exec(command[0], command, append(os.Environ(), helperVariable+"="+name))
+}
+
+// Command returns the command that runs a helper of this test binary, for helpers that
+// have children.
+func Command(name string) (*exec.Cmd, error) {
+	command, err := itself()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.Env = append(os.Environ(), helperVariable+"="+name)
+	return cmd, nil
+}
+
 func start(t testing.TB, c *Config, name string, args []string) (*Process, error) {
 	if c == nil {
 		c = &Config{}
 	}
-	// Through /proc, because a user who may not search the folder that go test
-	// builds in can still run this file.
-	cmd := exec.Command("/proc/self/exe", args...)
+	command := c.Command
+	if command == nil {
+		var err error
+		if command, err = itself(); err != nil {
+			return nil, err
+		}
+	}
+	cmd := exec.Command(command[0], append(slices.Clone(command[1:]), args...)...)
 	cmd.Dir = "/"
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0") // a second less for each helper under -race
 	cmd.Env = append(cmd.Env, c.Env...)
