@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/proctest"
@@ -63,17 +64,21 @@ func TestUnderPressure(t *testing.T) {
 	}
 }
 
-// They share nothing but the folder: neither processes' numbers nor mounts, IPC or users.
+// They share nothing but the folder: neither processes' numbers nor mounts, IPC, users
+// or clocks.
 func TestAcrossNamespaces(t *testing.T) {
-	for name, flags := range map[string]uintptr{
-		"pid":   syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
-		"mount": syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-		"ipc":   syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC,
-		"all":   syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET,
+	ahead := proctest.Clocks{Monotonic: 24 * time.Hour, Boot: 36 * time.Hour}
+	for name, c := range map[string]*proctest.Config{
+		"pid":           {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID},
+		"mount":         {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS},
+		"ipc":           {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWIPC},
+		"clocks ahead":  {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWTIME, Clocks: ahead},
+		"clocks behind": {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWTIME, Clocks: proctest.ClocksAtZero(t)},
+		"all": {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET | syscall.CLONE_NEWTIME,
+			Clocks: ahead},
 	} {
 		t.Run(name, func(t *testing.T) {
-			proctest.RequireNamespaces(t, flags)
-			c := &proctest.Config{Namespaces: flags}
+			proctest.RequireNamespaces(t, c.Namespaces)
 			exchange(t, 3000, c, nil)
 			exchange(t, 3000, nil, c)
 			exchange(t, 3000, c, c) // each in its own

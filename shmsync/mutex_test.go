@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/mmap"
@@ -70,6 +71,8 @@ func TestMutualExclusion(t *testing.T) {
 		"nobody":              {AsNobody: true},
 		"one processor":       {Env: []string{"GOMAXPROCS=1"}},
 		"namespaces of their": {Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET},
+		"clocks ahead":        clocks(proctest.Clocks{Monotonic: 24 * time.Hour, Boot: 36 * time.Hour}),
+		"clocks behind":       clocks(proctest.ClocksAtZero(t)),
 	}
 	for name, c := range other {
 		t.Run(name, func(t *testing.T) {
@@ -144,6 +147,59 @@ func TestOwnerDied(t *testing.T) {
 			noError(t, m.Unlock())
 			noError(t, m.Lock(background))
 			noError(t, m.Unlock())
+		})
+	}
+}
+
+// clocks is of a process in a time namespace.
+func clocks(c proctest.Clocks) *proctest.Config {
+	return &proctest.Config{Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWTIME, Clocks: c}
+}
+
+// Processes whose clocks have nothing in common wait for each other until the times that
+// their contexts say, and hear of each other's deaths.
+func TestOtherClocks(t *testing.T) {
+	ahead, behind := clocks(proctest.Clocks{Monotonic: 24 * time.Hour, Boot: 36 * time.Hour}), clocks(proctest.ClocksAtZero(t))
+	proctest.RequireNamespaces(t, ahead.Namespaces)
+	for name, c := range map[string]struct{ owner, waiter *proctest.Config }{
+		"owner ahead":                 {ahead, nil},
+		"owner behind":                {behind, nil},
+		"waiter ahead":                {nil, ahead},
+		"waiter behind":               {nil, behind},
+		"owner ahead, waiter behind":  {ahead, behind},
+		"owner behind, waiter ahead":  {behind, ahead},
+		"both ahead, each in his own": {ahead, ahead},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSegment(t)
+			semaphoreAt(t, s, 4096, 1)
+			owner, waiter := serve(t, c.owner, s), serve(t, c.waiter, s)
+			owner.do("lock", "ok")
+			owner.do("acquire", "ok")
+			waiter.do("lock 20", "late")
+			waiter.do("acquire 20", "late")
+			waiter.do("await 20", "late")
+			waiter.Send("await")
+			owner.do("set", "ok")
+			waiter.want("ok")
+
+			// It waits, and is waked by the death; then what only the dead had is its own.
+			m := mutexAt(t, s, 0)
+			waiter.Send("lock")
+			eventually(t, "it waits", func() bool { st, err := m.Status(); return err == nil && st.Waiters })
+			owner.Kill()
+			waiter.want("died")
+			waiter.do("consistent", "ok")
+			waiter.do("acquire", "ok")
+
+			// Who lives is not taken for dead.
+			next := serve(t, c.owner, s)
+			next.do("trylock", "busy")
+			next.do("tryacquire", "busy")
+			waiter.do("release", "ok")
+			waiter.do("unlock", "ok")
+			next.do("lock", "ok")
+			next.do("acquire", "ok")
 		})
 	}
 }

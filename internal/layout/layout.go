@@ -94,7 +94,9 @@ const (
 	// process before the next boot. 0 before Linux 6.9.
 	MemberPidfdInodeAt = 16
 
-	// When it started, in clock ticks since boot: field 22 of proc_pid_stat(5).
+	// When it started, in clock ticks since boot as the first time namespace has
+	// it: field 22 of proc_pid_stat(5), less the reader's boottime of
+	// time_namespaces(7). 0 if it could not find out.
 	MemberStartTimeAt = 24
 )
 

@@ -47,6 +47,9 @@ func kill(p *proctest.Process) { p.Signal(syscall.SIGKILL) }
 func TestDeathMatrix(t *testing.T) {
 	large := strconv.Itoa(*memory)
 	userPID := &proctest.Config{Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID}
+	clocks := func(c proctest.Clocks) *proctest.Config {
+		return &proctest.Config{Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWTIME, Clocks: c}
+	}
 	all := []end{
 		{name: "SIGKILL", how: kill, marked: true, gone: true, dead: true},
 		{name: "SIGTERM", how: func(p *proctest.Process) { p.Signal(syscall.SIGTERM) }, marked: true, gone: true, dead: true},
@@ -59,6 +62,8 @@ func TestDeathMatrix(t *testing.T) {
 		{name: "SIGKILL, a child with a program lives", order: "child", how: kill, marked: true, gone: true, dead: true},
 		{name: "SIGKILL with " + large + " bytes", order: "memory " + large, how: kill, runs: 1, marked: true, gone: true, dead: true},
 		{name: "SIGKILL in other PID and user namespaces", config: userPID, how: kill, marked: true, gone: true, deadUnknown: true},
+		{name: "SIGKILL, its clocks a day ahead", config: clocks(proctest.Clocks{Monotonic: 24 * time.Hour, Boot: 24 * time.Hour}), how: kill, marked: true, gone: true, dead: true},
+		{name: "SIGKILL, its clocks as just booted", config: clocks(proctest.ClocksAtZero(t)), how: kill, marked: true, gone: true, dead: true},
 		{name: "core dump", config: &proctest.Config{Env: []string{"GOTRACEBACK=crash"}}, order: "core DIR",
 			how: func(p *proctest.Process) { p.Signal(syscall.SIGABRT) }, runs: 1, marked: true, gone: true, dead: true},
 		{name: "SIGSTOP", how: func(p *proctest.Process) { p.Signal(syscall.SIGSTOP) }, stopped: true},

@@ -116,8 +116,12 @@ func (id Identity) String() string {
 // stat is what is used of /proc/PID/stat.
 type stat struct {
 	state byte
-	start uint64 // ticks since boot, whatever the time namespace
+	start uint64 // clock ticks since boot, whatever the time namespace; 0: it cannot be told
 }
+
+// tick is a clock tick of /proc in nanoseconds: 1/100 s on all machines that memlane
+// runs on.
+const tick = 1e7
 
 func readStat(pid string) (stat, error) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")
@@ -129,23 +133,37 @@ func readStat(pid string) (stat, error) {
 	if len(fields) < 20 {
 		return stat{}, fmt.Errorf("/proc/%s/stat has %d fields", pid, len(fields))
 	}
-	start, err := strconv.ParseInt(fields[19], 10, 64)
-	return stat{fields[0][0], uint64(start - bootOffset())}, err
+	shown, err := strconv.ParseUint(fields[19], 10, 64)
+	offset, known := bootOffset()
+	if err != nil || !known {
+		return stat{state: fields[0][0]}, err
+	}
+	// Who started before this time namespace's boot has done so at a negative time, which
+	// the kernel takes for a positive one and divides. In nanoseconds again, the bits are
+	// those of the negative one.
+	start := int64(shown*tick) - offset
+	return stat{fields[0][0], uint64(start+tick-1) / tick}, nil
 }
 
-// bootOffset returns what this process's time namespace adds to the time since
-// boot, in the clock ticks of /proc, which are 1/100 s on all machines that
-// memlane runs on.
-var bootOffset = sync.OnceValue(func() int64 {
+// bootOffset returns what this process's time namespace adds to the time since boot, in
+// nanoseconds; known is false where that cannot be told.
+var bootOffset = sync.OnceValues(func() (offset int64, known bool) {
 	text, err := os.ReadFile("/proc/self/timens_offsets")
 	if err != nil {
-		return 0 // a kernel without time namespaces
+		return 0, errors.Is(err, os.ErrNotExist) // a kernel without time namespaces
+	}
+	// The offsets are those that children get. They are another namespace's after
+	// unshare(2), which leaves its caller in the one that he is in.
+	own, err := os.Readlink("/proc/self/ns/time")
+	childrens, childrensErr := os.Readlink("/proc/self/ns/time_for_children")
+	if err != nil || childrensErr != nil || own != childrens {
+		return 0, false
 	}
 	for line := range strings.Lines(string(text)) {
 		var seconds, nanoseconds int64
 		if _, err := fmt.Sscanf(line, "boottime %d %d", &seconds, &nanoseconds); err == nil {
-			return seconds*100 + nanoseconds/1e7
+			return seconds*1e9 + nanoseconds, true
 		}
 	}
-	return 0
+	return 0, false
 })

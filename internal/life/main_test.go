@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 		"sleep":  sleepForEver,
 		"forked": useInFork,
 		"hold":   holdAll,
+		"judge":  judge,
 	})
 }
 

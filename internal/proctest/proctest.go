@@ -85,6 +85,7 @@ type Config struct {
 	AsNobody   bool     // as user and group Nobody, if the test is root; else as the test's user
 	Namespaces uintptr  // syscall.CLONE_NEW… flags; a user namespace maps the test's user alone,
 	AsUser     int      // to this user in it
+	Clocks     Clocks   // in a time namespace
 	Env        []string // added to the environment
 	Files      []*os.File
 	Command    []string // starts another test binary, whose helper it is; nil: this one
@@ -193,7 +194,10 @@ func start(t testing.TB, c *Config, name string, args []string) (*Process, error
 		cmd.Env = append(cmd.Env, helperVariable+"="+name)
 	}
 	cmd.ExtraFiles = c.Files
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: c.Namespaces}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: c.Namespaces &^ syscall.CLONE_NEWTIME}
+	if c.Namespaces&syscall.CLONE_NEWTIME != 0 {
+		cmd.Env = append(cmd.Env, clocksVariable+"="+c.Clocks.offsets())
+	}
 	if c.AsNobody && os.Getuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
 	}
