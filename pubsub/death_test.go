@@ -105,6 +105,15 @@ func TestPublisherKilled(t *testing.T) {
 	}
 }
 
+// metSubscriber waits for a publisher's only subscriber, who is ready. On a machine that
+// is slow he may be so before they have met, and would miss what is published until then.
+func metSubscriber(t *testing.T, p *pubsub.Publisher) {
+	t.Helper()
+	if err := p.WaitSubscribers(background, 1); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Subscribers of a publisher that blocks are killed and stopped, at any moment. It
 // goes on, and nobody else misses anything.
 func TestSubscribersKilled(t *testing.T) {
@@ -118,6 +127,7 @@ func TestSubscribersKilled(t *testing.T) {
 	if got := stays.Line(); got != "ready" {
 		t.Fatal(got)
 	}
+	metSubscriber(t, p)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -165,6 +175,7 @@ func TestSubscriberStopped(t *testing.T) {
 			}
 			s := proctest.Start(t, nil, "subscribe", folder, "receive", "may not")
 			s.Line()
+			metSubscriber(t, p)
 			s.Signal(syscall.SIGSTOP)
 			eventually(t, "stopped", func() bool { return stopped(s.PID()) })
 			var i uint64
@@ -216,6 +227,7 @@ func TestSubscriberStoppedLags(t *testing.T) {
 	}
 	s := proctest.Start(t, nil, "subscribe", folder, "receive", "may lag")
 	s.Line()
+	metSubscriber(t, p)
 	s.Signal(syscall.SIGSTOP)
 	eventually(t, "stopped", func() bool { return stopped(s.PID()) })
 	const n = 20_000

@@ -110,7 +110,7 @@ func TestScribblingPublisher(t *testing.T) {
 	var next uint64
 	errs := map[string]int{}
 	for until := time.Now().Add(20 * time.Second); ; {
-		if errs["corrupt"] >= 20 && errs["nonsense"] >= 3 || time.Now().After(until) {
+		if errs["corrupt"] >= 20 && errs["nonsense"] >= 3 && next >= 1000 || time.Now().After(until) {
 			stop()
 		}
 		m, err := s.Receive(background)
