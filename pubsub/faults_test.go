@@ -86,6 +86,15 @@ func TestAcrossNamespaces(t *testing.T) {
 	}
 }
 
+// What one architecture publishes the other receives: the memory has the same layout, and
+// they wake each other and notice each other's deaths.
+func TestAcrossArchitectures(t *testing.T) {
+	c := proctest.OtherArchitecture(t)
+	exchange(t, 3000, c, nil)
+	exchange(t, 3000, nil, c)
+	exchange(t, 3000, c, c)
+}
+
 // whose is a process that opens a domain, whoever's that is. Args: its folder.
 func whose(args []string) error {
 	if _, err := memlane.Open("test", &memlane.Config{Folder: args[0]}); err != nil {

@@ -87,13 +87,18 @@ func streamTyped(args []string) error {
 
 // Values arrive whole, in order, with their numbers, whatever way they are published and
 // received.
-func TestTypedBetweenProcesses(t *testing.T) {
+func TestTypedBetweenProcesses(t *testing.T) { receiveTyped(t, nil) }
+
+func TestTypedAcrossArchitectures(t *testing.T) { receiveTyped(t, proctest.OtherArchitecture(t)) }
+
+func receiveTyped(t *testing.T, publisher *proctest.Config) {
+	t.Helper()
 	folder := t.TempDir()
 	s, err := pubsub.SubscribeOf[reading](open(t, folder), "numbers", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := proctest.Start(t, nil, "stream typed", folder)
+	p := proctest.Start(t, publisher, "stream typed", folder)
 	next := uint64(0)
 	want := func(v reading, sequence uint64) {
 		if v != readingOf(next) || sequence != next {

@@ -39,7 +39,11 @@ func open(t testing.TB, size int) (*os.File, *region.Region) {
 	return f, r
 }
 
-// count adds to the first word of the file as often as args say.
+// counts is how often count adds.
+const counts = 100_000
+
+// count adds to the first word of the file args[0] when another has begun to, and then
+// sets the second.
 func count(args []string) error {
 	f, err := os.OpenFile(args[0], os.O_RDWR, 0)
 	if err != nil {
@@ -49,22 +53,35 @@ func count(args []string) error {
 	if err != nil {
 		return err
 	}
-	for range 10_000 {
+	fmt.Println("ready")
+	for r.Uint32(0).Load() == 0 {
+		runtime.Gosched()
+	}
+	for range counts {
 		r.Uint32(0).Add(1)
 	}
-	fmt.Println("done")
+	r.Uint32(4).Store(1)
 	return r.Err()
 }
 
-func TestTwoProcessesCount(t *testing.T) {
+func TestTwoProcessesCount(t *testing.T) { countWith(t, nil) }
+
+func TestTwoArchitecturesCount(t *testing.T) { countWith(t, proctest.OtherArchitecture(t)) }
+
+func countWith(t *testing.T, c *proctest.Config) {
+	t.Helper()
 	f, r := open(t, pageSize)
-	p := proctest.Start(t, nil, "count", f.Name())
-	for range 10_000 {
+	p := proctest.Start(t, c, "count", f.Name())
+	p.Line()
+	meanwhile := r.Uint32(0).Add(1)
+	for ; r.Uint32(4).Load() == 0 && meanwhile < 1<<30; meanwhile++ {
 		r.Uint32(0).Add(1)
 	}
-	p.Line()
-	if n := r.Uint32(0).Load(); n != 20_000 {
-		t.Errorf("counted to %d; want 20000", n)
+	if err := p.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.Uint32(0).Load(); n != meanwhile+counts {
+		t.Errorf("counted to %d, of which %d here; want %d there", n, meanwhile, counts)
 	}
 }
 

@@ -91,11 +91,18 @@ func pong(args []string) error {
 
 // Two processes hand a number to and fro, both asleep in between, and none of
 // the wakes is lost: a lost one would show as a sleep that Recheck ended.
-func TestTwoProcessesWakeEachOther(t *testing.T) {
+func TestTwoProcessesWakeEachOther(t *testing.T) { wakeEachOther(t, nil) }
+
+func TestTwoArchitecturesWakeEachOther(t *testing.T) {
+	wakeEachOther(t, proctest.OtherArchitecture(t))
+}
+
+func wakeEachOther(t *testing.T, c *proctest.Config) {
+	t.Helper()
 	for name, ctx := range contexts(t) {
 		t.Run(name, func(t *testing.T) {
 			path, w := sharedWords(t, 2)
-			p := proctest.Start(t, nil, "pong", path)
+			p := proctest.Start(t, c, "pong", path)
 			before := Late.Load()
 			for i := range uint32(rounds) {
 				w[0].Store(i + 1)
