@@ -57,21 +57,20 @@ func TestEveryWayToGo(t *testing.T) {
 			b.must("add s subscriber topic 2")
 			sub := b.id + "/1"
 			a.want("p found subscriber " + sub)
+			for i := range 2 { // b has found a too, which on a slow machine can take longer than to add a port
+				a.want(fmt.Sprintf("p heard %s %d ", sub, i))
+			}
 			for i := range 50 {
 				b.must(fmt.Sprintf("send s %s/1 %d text", a.id, 100+i))
 			}
 			way.how(b)
 			a.want("p lost " + sub)
-			for i := range 52 {
-				typ := i
-				if i >= 2 {
-					typ += 98
-				}
-				if want := fmt.Sprintf("p heard %s %d ", sub, typ); len(a.read) <= i || !strings.HasPrefix(a.read[len(a.read)-52+i], want) {
-					t.Fatalf("before the loss it had heard %q; want 2 greetings and 50 messages", a.read)
+			for i := range 50 {
+				if want := fmt.Sprintf("p heard %s %d ", sub, 100+i); len(a.read) < 50 || !strings.HasPrefix(a.read[len(a.read)-50+i], want) {
+					t.Fatalf("before the loss it had heard %q; want 50 messages", a.read)
 				}
 			}
-			a.read = a.read[:len(a.read)-52]
+			a.read = a.read[:len(a.read)-50]
 			a.want("p found subscriber " + a.id + "/2")
 			a.want("s found publisher " + a.id + "/1")
 			a.nothing()
