@@ -129,15 +129,16 @@ func TestCloseBesideReceive(t *testing.T) {
 func TestLockedTwice(t *testing.T) {
 	p, s := pair(t, &pubsub.PublisherConfig{Policy: pubsub.Block}, nil)
 	const each = 2000
+	var publishing sync.WaitGroup
 	for g := range uint64(2) {
 		l := p.Locked()
-		go func() {
+		publishing.Go(func() {
 			for i := range uint64(each) {
 				if err := l.Publish(background, message(g*each+i, 20)); err != nil {
 					t.Error(err)
 				}
 			}
-		}()
+		})
 	}
 	var next [2]uint64
 	for range 2 * each {
@@ -148,4 +149,5 @@ func TestLockedTwice(t *testing.T) {
 		}
 		next[n/each]++
 	}
+	publishing.Wait() // the last is received before its Publish returns
 }
