@@ -10,6 +10,7 @@
 # make models      every state of the locks' models, with Spin; minutes
 # make prove-message  the same of topics; half an hour
 # make prove-joins  topics again, at every store and system call from joining to leaving; a quarter of an hour
+# make prove-litmus  the order of what processes store and load, many million times
 # make prove-hostile  processes that mean harm among honest ones; as long as it is told
 # make prove-fuzz  what peers say and have in memory, many million times
 # make prove       short pieces of all of these, and explore, models, mutants; an hour
@@ -25,7 +26,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-hostile prove-fuzz prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -83,6 +84,10 @@ prove-locks:
 prove-topics:
 	go build -o bin/prove-topics ./test/prove/topics && bin/prove-topics $(ARGS)
 
+# ARGS='-rounds 100000000' for more, "-only 'SB'" for some; results add up in docs/PROOF.md.
+prove-litmus:
+	go build -o bin/prove-litmus ./test/prove/litmus && bin/prove-litmus $(ARGS)
+
 # ARGS='-executions 1000000000' for more; results add up in docs/PROOF.md.
 prove-fuzz:
 	go build -o bin/prove-fuzz ./test/prove/fuzz && bin/prove-fuzz $(ARGS)
@@ -106,6 +111,7 @@ prove:
 	$(MAKE) prove-joins ARGS='-every 5'
 	$(MAKE) prove-locks ARGS='-kills 10000'
 	$(MAKE) prove-topics ARGS='-kills 20000'
+	$(MAKE) prove-litmus ARGS='-rounds 10000000'
 	$(MAKE) prove-hostile ARGS='-duration 5m'
 	$(MAKE) prove-fuzz ARGS='-executions 100000000'
 
@@ -157,6 +163,7 @@ test-arm64:
 	$(EMULATED) -run '$(ARM64_MMAP)' ./mmap
 	$(EMULATED) -run '$(ARM64_HEAP)' ./internal/life ./shmsync .
 	go test -count=1 -run Architectures ./internal/region ./internal/wait ./pubsub
+	$(EMULATED) ./test/prove/litmus -args -exec qemu-aarch64
 
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }

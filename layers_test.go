@@ -67,6 +67,7 @@ var policy = []row{
 	{dir: "test/prove/topics", layer: 10, testing: true},
 	{dir: "test/prove/hostile", layer: 10, testing: true},
 	{dir: "test/prove/fuzz", layer: 9, testing: true},
+	{dir: "test/prove/litmus", layer: 9, testing: true},
 	{dir: "test/prove/step", layer: 8, testing: true},
 	{dir: "test/prove/topic", layer: 8, testing: true},
 	{dir: "test/prove/calls", layer: 8, testing: true},

@@ -1,0 +1,6 @@
+//go:build !race
+
+package main
+
+// raceDetector says that this build has it.
+const raceDetector = false
