@@ -37,7 +37,7 @@ const description = `Words that several processes have mapped are in the same or
 for the goroutines of one process. Run ` + "`make prove-litmus`" + ` to add to this table; ` + "`ARGS='-rounds 100000000'`" + ` for more.
 
 Each test is a few lines for each of two to four processes, which map the memory each for itself, meet, and run
-their lines within some ten nanoseconds of each other, after delays drawn by lot, by the accessors of internal/word.
+their lines as soon as each has seen that the others are there, after delays drawn by lot, by the accessors of internal/word.
 *Forbidden* outcomes must be 0. *Relaxed* are those of *SB: released* and *R: released*, in which a load overtakes a
 StoreRelease, as it may; and those of the mistakes that are *planted*. They show that the program sees what is out of
 order. Where there are fewer processors than a test has processes, as of *WRC*, *IRIW* and all others of more than

@@ -204,8 +204,8 @@ func (w *worker) play(rounds uint64) (sum tally) {
 	return sum
 }
 
-// meet waits until all processes of the test have come here: they go on within some ten
-// nanoseconds of each other, if all are running.
+// meet waits until all processes of the test have come here. If all are running, each goes on
+// as soon as it has the others' lines.
 func (w *worker) meet() {
 	w.met++
 	w.at[w.me].Store(w.met)
