@@ -14,5 +14,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(m, map[string]proctest.Helper{"perform": perform})
+	proctest.Main(m, map[string]proctest.Helper{"perform": perform, "topic": performTopic})
 }

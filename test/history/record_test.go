@@ -51,9 +51,14 @@ const (
 	notHeld
 	invalid // fs.ErrInvalid: nothing to recover
 	wrong   // none of these
+
+	// Of topics, beside ok, no (ErrEmpty), busy (ErrFull), late and wrong.
+	lagged    // a LaggedError
+	torn      // the message is not what was published
+	discarded // a loan
 )
 
-var answerNames = [...]string{"?", "ok", "no", "busy", "late", "owner died", "unrecoverable", "not owner", "not held", "invalid", "WRONG"}
+var answerNames = [...]string{"?", "ok", "no", "busy", "late", "owner died", "unrecoverable", "not owner", "not held", "invalid", "WRONG", "lagged", "TORN", "discarded"}
 
 func (a answer) String() string { return answerNames[a] }
 
