@@ -5,6 +5,11 @@
 //
 // Some processes are killed in the middle of an operation. What they had begun may
 // have happened, at any time before their death, or not.
+//
+// Of topics nothing has to be searched: a message is published once, and each subscriber has
+// its own way through them, so that rules decide in n log n: see checkTopic. Where both
+// checkers can say something they must say the same. -topics is for more histories than make
+// test has.
 package history
 
 import (

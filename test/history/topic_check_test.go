@@ -105,6 +105,7 @@ const (
 	ruleEmpty      = "ErrEmpty, and there was a message"
 	ruleFull       = "ErrFull, and there was room"
 	ruleOverrun    = "published a ring ahead of a subscriber under Block"
+	ruleTorn       = "not what was published, or not as long as it was borrowed"
 	ruleUnexpected = "an answer that no call may give"
 )
 
@@ -339,8 +340,10 @@ func (c *topicCheck) hear(s *subscriberLife) *violation {
 			from.next, from.visible = at.index+1, true
 			from.received++
 			of.seen = of.seen || at.index >= of.sure
+		case torn:
+			return wrong(ruleTorn, "a message that begins with %x", r.value)
 		default:
-			return wrong(ruleUnexpected, "%v", r.answer)
+			return wrong(ruleUnexpected, "receive: %v", r.answer)
 		}
 	}
 	for id, n := range lost {
