@@ -51,6 +51,7 @@ var columns = []prove.Column{
 // A campaign is one call of the program.
 type campaign struct {
 	rounds   uint64
+	enough   time.Duration // for a test, though it has not had all rounds
 	seed     uint64
 	exec     []string // what workers are run with; empty: nothing
 	file     string   // of the figures; empty: none
@@ -63,6 +64,7 @@ func main() {
 	}
 	var c campaign
 	flag.Uint64Var(&c.rounds, "rounds", 1_000_000, "run each test `so many` times; a tenth where there are fewer processors than processes")
+	flag.DurationVar(&c.enough, "enough", time.Hour, "run each test for `so long` at most, if what has to be seen was by then")
 	flag.Uint64Var(&c.seed, "seed", 0, "`number` that the delays follow from; 0 draws one")
 	flag.StringVar(&c.file, "file", "docs/PROOF.md", "Markdown `file` to add the figures to; \"\" for none")
 	flag.BoolVar(&c.outcomes, "outcomes", false, "print how often each outcome came")
@@ -70,8 +72,8 @@ func main() {
 	with := flag.String("exec", "", "`program` to run the processes with, as of go test")
 	flag.Parse()
 	wanted, err := regexp.Compile(*only)
-	if flag.NArg() > 0 || c.rounds == 0 || err != nil {
-		fmt.Fprintln(os.Stderr, "litmus: takes no arguments, a number of rounds, and regular expressions; see -help:", err)
+	if flag.NArg() > 0 || c.rounds == 0 || c.enough <= 0 || err != nil {
+		fmt.Fprintln(os.Stderr, "litmus: takes no arguments, a number of rounds, a time, and regular expressions; see -help:", err)
 		os.Exit(2)
 	}
 	c.seed, c.exec = prove.Seed(c.seed), strings.Fields(*with)
@@ -200,7 +202,8 @@ func (c *campaign) play(ctx context.Context, t *test, rounds uint64) (*tally, er
 	var wg sync.WaitGroup
 	errs := make([]error, len(t.programs))
 	for p := range t.programs {
-		command := append(slices.Clone(c.exec), self, "litmus", t.name, strconv.Itoa(p), strconv.FormatUint(rounds, 10), strconv.FormatUint(c.seed, 10))
+		command := append(slices.Clone(c.exec), self, "litmus", t.name, strconv.Itoa(p), strconv.FormatUint(rounds, 10),
+			strconv.FormatInt(int64(c.enough), 10), strconv.FormatUint(c.seed, 10))
 		cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 		cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 		cmd.ExtraFiles = []*os.File{f}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/memlane/memlane/internal/word"
 	"github.com/memlane/memlane/mmap"
@@ -30,9 +31,9 @@ const (
 	payloadAt = 512 // in a cell
 	size      = cellsAt + cells*cellBytes
 
-	// beyond is how many times as many rounds there may be as were asked for, until what
-	// has to be seen is.
-	beyond = 100
+	// beyond is how many times as many rounds there may be as were asked for, or as much
+	// time, until what has to be seen is.
+	beyond = 200
 )
 
 // A memory is what the processes of a test share.
@@ -93,12 +94,13 @@ type worker struct {
 }
 
 // work is the worker process: args are the test, which of its processes this is, the
-// rounds, and the seed. The first of them judges, and prints a tally.
+// rounds, the nanoseconds after which there need not be so many, and the seed. The first of
+// them judges, and prints a tally.
 func work(args []string) error {
-	if len(args) != 4 {
-		return fmt.Errorf("%d arguments; want test, process, rounds and seed", len(args))
+	if len(args) != 5 {
+		return fmt.Errorf("%d arguments; want test, process, rounds, time and seed", len(args))
 	}
-	var numbers [3]uint64
+	var numbers [4]uint64
 	for i := range numbers {
 		n, err := strconv.ParseUint(args[1+i], 10, 64)
 		if err != nil {
@@ -116,14 +118,14 @@ func work(args []string) error {
 	if err != nil {
 		return fmt.Errorf("map the memory of %s: %w", args[0], err)
 	}
-	w := &worker{memory: m, test: &all[i], me: int(numbers[0]), rnd: rand.New(rand.NewPCG(numbers[2], numbers[0])), looks: 2000}
+	w := &worker{memory: m, test: &all[i], me: int(numbers[0]), rnd: rand.New(rand.NewPCG(numbers[3], numbers[0])), looks: 2000}
 	if len(w.test.programs) > runtime.NumCPU() {
 		w.looks = 20
 	}
 	if err := w.pin(); err != nil {
 		return fmt.Errorf("pin process %d of %s to a processor: %w", w.me, args[0], err)
 	}
-	tally := w.play(numbers[1])
+	tally := w.play(numbers[1], time.Duration(numbers[2]))
 	if w.me != 0 {
 		return nil
 	}
@@ -164,7 +166,8 @@ type tally struct {
 
 // play plays rounds in batches: each round in memory of its own, so that nothing has to
 // be cleared between them.
-func (w *worker) play(rounds uint64) (sum tally) {
+func (w *worker) play(rounds uint64, enough time.Duration) (sum tally) {
+	begun := time.Now()
 	outcomes := map[outcome]uint64{}
 	run := w.test.programs[w.me]
 	for batch := 0; w.over.Load() == 0; batch++ {
@@ -194,7 +197,8 @@ func (w *worker) play(rounds uint64) (sum tally) {
 			sum.Rounds += cells
 			// Where all rounds end in the same way the processes have not met.
 			shown := len(outcomes) > 1 && (sum.Odd > 0 || !w.test.wanted)
-			if sum.Rounds >= rounds && shown || sum.Rounds >= beyond*rounds {
+			took := time.Since(begun)
+			if shown && (sum.Rounds >= rounds || took >= enough) || sum.Rounds >= beyond*rounds || took/beyond >= enough {
 				w.over.Store(1)
 			}
 		}
