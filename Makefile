@@ -112,6 +112,7 @@ prove:
 	$(MAKE) prove-locks ARGS='-kills 10000'
 	$(MAKE) prove-topics ARGS='-kills 20000'
 	$(MAKE) prove-litmus ARGS='-rounds 10000000'
+	CGO_ENABLED=0 go test -count=1 -run Topic ./test/history -args -topics 1000
 	$(MAKE) prove-hostile ARGS='-duration 5m'
 	$(MAKE) prove-fuzz ARGS='-executions 100000000'
 
