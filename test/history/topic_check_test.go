@@ -138,14 +138,13 @@ type published struct {
 
 // A hearer is what a subscriber has heard of one publisher.
 type hearer struct {
-	start    int // the first message that it received, or was told is lost; -1: none
-	next     int
-	pending  int // lost behind the last one
-	begins   []int64
-	ends     []int64 // of the calls that received the messages from start on
-	assured  int     // the first message that it had to get
-	visible  bool    // it cannot miss that there is a message
-	received int
+	start   int // the first message that it received, or was told is lost; -1: none
+	next    int
+	pending int // lost behind the last one
+	begins  []int64
+	ends    []int64 // of the calls that received the messages from start on
+	assured int     // the first message that it had to get
+	visible bool    // it cannot miss that there is a message
 }
 
 // checkTopic returns what the history shows that must not be; nil if there is nothing. It
@@ -338,7 +337,6 @@ func (c *topicCheck) hear(s *subscriberLife) *violation {
 			}
 			from.begins, from.ends = append(from.begins, r.begin), append(from.ends, r.end)
 			from.next, from.visible = at.index+1, true
-			from.received++
 			of.seen = of.seen || at.index >= of.sure
 		case torn:
 			return wrong(ruleTorn, "a message that begins with %x", r.value)
