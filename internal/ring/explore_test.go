@@ -7,8 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"flag"
-	"fmt"
-	"hash/fnv"
 	"testing"
 
 	"github.com/memlane/memlane/internal/explore"
@@ -92,11 +90,11 @@ func (s scene) publish(w *Writer, members []*Member, bells []*wait.Bell, acknowl
 	for n, m := range s.messages {
 		if s.leaves > 0 && n == s.leaves {
 			for _, m := range members {
-				explore.Operation(w.knows())
+				explore.Operation(w.knows()...)
 				w.Leave(m)
 			}
 		}
-		explore.Operation(w.knows())
+		explore.Operation(w.knows()...)
 		var err error
 		if s.loans > 0 {
 			var l Loan
@@ -122,23 +120,43 @@ func (s scene) publish(w *Writer, members []*Member, bells []*wait.Bell, acknowl
 	}
 }
 
-// knows is all that the writer knows.
-func (w *Writer) knows() uint64 {
-	h := fnv.New64a()
-	fmt.Fprint(h, w.head, w.ready, w.surplus, w.tail, w.blocks.first, w.blocks.next, w.blocks.ring, w.held)
+// knows is all that the writer knows, and that what it does next may depend on. Not of
+// these is Member.seen, because it is looked up again before it is used, and cursors never
+// go back, which receive makes sure of; nor the budget of wakes, which is a thousand from
+// the first one on.
+func (w *Writer) knows() []uint64 {
+	known := []uint64{w.head, w.ready, w.surplus, w.tail, uint64(w.blocks.len()), uint64(len(w.held))}
+	add := func(p published) { known = append(known, p.position, uint64(p.block), uint64(p.bytes)) }
+	for i := range w.blocks.len() {
+		add(w.blocks.at(i))
+	}
+	for _, p := range w.held {
+		add(p)
+	}
 	for _, c := range w.arena.chunks {
-		fmt.Fprint(h, c.free, c.joined)
+		known = append(known, number(c.joined))
+		for _, free := range c.free {
+			known = append(known, uint64(len(free)))
+			for _, unit := range free {
+				known = append(known, uint64(unit))
+			}
+		}
 	}
-	for _, m := range w.readers.Load().members {
-		fmt.Fprint(h, m.seen, m.budget.left)
-	}
-	return h.Sum64()
+	return known
 }
 
-func (r *Reader) knows(more ...any) uint64 {
-	h := fnv.New64a()
-	fmt.Fprint(h, r.position, r.flushed, r.expect, r.lost, r.lapped, r.freed, r.looks, r.reading, r.batch.next, r.batch.count, r.batch.copied, r.known, r.out, r.batch.at, r.holds.held, more)
-	return h.Sum64()
+// knows is all that a reader knows, and what its caller does.
+func (r *Reader) knows(more ...uint64) []uint64 {
+	return append(more, r.position, r.flushed, r.expect, r.lost, number(r.lapped), number(r.freed), uint64(r.looks),
+		number(r.reading), uint64(r.batch.next), uint64(r.batch.count), number(r.batch.copied), r.known, number(r.out),
+		uint64(r.batch.at), r.holds.held)
+}
+
+func number(b bool) uint64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // receive receives all messages, or those of a writer that was killed.
@@ -148,10 +166,14 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte,
 	hold, held := -1, uint64(0)
 	var inPlace []byte
 	drained := false
+	cursor := func() uint32 { return *word.Raw(word.Low(r.entry.cursor)) } // which is no step
+	before := cursor()
 	for received+lost < uint64(total) {
+		explore.Assert(cursor() >= before, "the cursor went from %d to %d", before, cursor())
+		before = cursor()
 		rung := bell.Rung()
 		explore.Watch(0)
-		explore.Operation(r.knows(received, lost, hold, held, drained))
+		explore.Operation(r.knows(1, received, lost, uint64(hold), held, number(drained))...)
 		var m []byte
 		var sequence uint64
 		var err error
@@ -179,7 +201,7 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte,
 		case err == ErrEmpty && (explore.Gone(0) || s.leaves > 0 && *acknowledged == uint64(total)):
 			drained = true
 		case err == ErrEmpty:
-			explore.Operation(r.knows(received, lost, "empty", bell.Rung()-rung))
+			explore.Operation(r.knows(2, received, lost, uint64(bell.Rung()-rung))...)
 			if w, seen, ok := r.Sleep(); ok {
 				if err := wait.Park(context.Background(), w, seen, bell, rung); err != nil {
 					explore.Assert(false, "park: %v", err)
