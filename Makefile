@@ -56,10 +56,10 @@ test:
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 
 # Minutes, and some GiB of memory; make test has the smaller ones.
-EXPLORED := ./internal/wait ./shmsync ./internal/ring
+EXPLORED := ./internal/explore ./internal/wait ./shmsync ./internal/ring
 explore:
 	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v -timeout 3h ./shmsync -args -all
-	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v ./internal/wait
+	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v ./internal/explore ./internal/wait
 	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' -v -timeout 3h ./internal/ring -args -all
 
 # ARGS="-only 'semaphore'" for some.
@@ -103,7 +103,7 @@ prove-step:
 
 # Figures add up in docs/PROOF.md, but for those of the explorer and the mutants.
 prove:
-	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' ./shmsync ./internal/wait ./internal/ring
+	CGO_ENABLED=0 go test -count=1 -tags explore -run '^TestExplore' $(EXPLORED)
 	$(MAKE) models
 	$(MAKE) mutants
 	$(MAKE) prove-step ARGS='-every 20'

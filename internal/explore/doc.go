@@ -18,4 +18,12 @@
 //
 // States that have been seen are not gone through again. Two are taken for the
 // same if shared memory is the same and every process has seen the same.
+//
+// What has too many states for [Run] is left to [Walk]: ways to the end by lot, each of
+// which follows from a seed and its number.
+//
+// # What is told
+//
+// The way to an error that is told is not the one that was found, with all that does not
+// matter for it, but a shortest one: see [Failure].
 package explore

@@ -208,6 +208,16 @@ func (e *execution) killed() (n int) {
 // active says whether the process can still do something.
 func (p *process) active() bool { return !p.done && !p.stopped }
 
+// next returns what can happen, or what is wrong with that; nothing if this is the end,
+// and all is well.
+func (e *execution) next() ([]choice, error) {
+	list, err := e.choices()
+	if err == nil && len(list) == 0 {
+		err = e.finish()
+	}
+	return list, err
+}
+
 // choices returns what can happen. It is an error if somebody sleeps and nothing
 // is left that must happen: that somebody may be killed is no help.
 func (e *execution) choices() (list []choice, err error) {

@@ -109,21 +109,17 @@ func Watch(process int) {
 	hooks{}.Rest()
 }
 
-// Run explores.
+// Run explores, depth first. If something is wrong, Err is a [*Failure].
 func Run(c Config) Result {
-	word.Explorer, wait.Kernel = hooks{}, hooks{}
-	defer func() {
-		word.Explorer, wait.Kernel, current = nil, nil, nil
-		dismiss()
-	}()
+	x, end := begin(c)
+	defer end()
 	var r Result
-	var first picture
 	seen := map[uint64]struct{}{}
 	stack := [][]choice{nil}
 	for len(stack) > 0 && (c.States == 0 || len(seen) < c.States) {
 		path := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
-		e := newExecution(&c, &first)
+		e := x.execution()
 		r.Executions++
 		err := e.follow(path)
 		for err == nil {
@@ -132,12 +128,8 @@ func Run(c Config) Result {
 				break
 			}
 			seen[h] = struct{}{}
-			choices, bad := e.choices()
-			if err = bad; err != nil {
-				break
-			}
-			if len(choices) == 0 {
-				err = e.finish()
+			choices, bad := e.next()
+			if err = bad; err != nil || len(choices) == 0 {
 				break
 			}
 			for _, other := range choices[1:] {
@@ -151,10 +143,27 @@ func Run(c Config) Result {
 		}
 		e.close()
 		if err != nil {
-			r.States, r.Err = len(seen), fmt.Errorf("%w\n%s", err, trace(path))
+			r.States, r.Err = len(seen), x.failure(err, path)
 			return r
 		}
 	}
 	r.States, r.Complete = len(seen), len(stack) == 0
 	return r
 }
+
+// explorer is an exploration that is under way.
+type explorer struct {
+	config *Config
+	first  picture // of the memory of each execution, at first
+}
+
+// begin has the hooks of other packages lead here until end is called.
+func begin(c Config) (x *explorer, end func()) {
+	word.Explorer, wait.Kernel = hooks{}, hooks{}
+	return &explorer{config: &c}, func() {
+		word.Explorer, wait.Kernel, current = nil, nil, nil
+		dismiss()
+	}
+}
+
+func (x *explorer) execution() *execution { return newExecution(x.config, &x.first) }
