@@ -2,4 +2,4 @@
 
 package shmsync
 
-const cellsMax = 3
+const cellsMax = 8

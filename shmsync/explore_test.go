@@ -153,11 +153,15 @@ func TestExploreMutex(t *testing.T) {
 // A process that dies in the section, one that unlocks without Consistent, and one
 // that recovers.
 func TestExploreUnrecoverable(t *testing.T) {
-	build := func() *explore.Scene {
-		s := newStage(t, 3, MutexBytes)
-		var m [3]*Mutex
-		for i, sp := range s.spaces {
-			m[i] = newMutex(object{sp, "mutex"}, primitiveAt)
+	explored(t, "3 processes, 1 killed", false, explore.Config{Build: unrecoverableScene(t, 3), Kills: 1})
+}
+
+func unrecoverableScene(t *testing.T, processes int) func() *explore.Scene {
+	return func() *explore.Scene {
+		s := newStage(t, processes, MutexBytes)
+		var m []*Mutex
+		for _, sp := range s.spaces {
+			m = append(m, newMutex(object{sp, "mutex"}, primitiveAt))
 		}
 		recovered := false
 		s.scene.Ghost = func() uint64 { return setBits([]bool{recovered}) }
@@ -179,13 +183,12 @@ func TestExploreUnrecoverable(t *testing.T) {
 				}
 			}
 		}
-		s.scene.Processes = []func(){
-			use(0), use(1), use(2),
+		for i := range processes {
+			s.scene.Processes = append(s.scene.Processes, use(i))
 		}
 		s.scene.Check = func() error { return nil }
 		return s.scene
 	}
-	explored(t, "3 processes, 1 killed", false, explore.Config{Build: build, Kills: 1})
 }
 
 // permits counts what a semaphore has, free and held, as an operator would find
@@ -307,16 +310,32 @@ func eventScene(t *testing.T, kind EventKind, bodies ...func(e *Event)) func() *
 	}
 }
 
-func TestExploreEvent(t *testing.T) {
-	set := func(e *Event) { explore.Assert(e.Set() == nil, "set") }
-	wait := func(e *Event) { explore.Assert(e.Wait(context.Background()) == nil, "wait") }
-	pulse := func(e *Event) {
-		seen, err := e.Count()
-		explore.Assert(err == nil && e.Set() == nil && e.Reset() == nil, "pulse %d", seen)
+// What processes do with an event.
+func set(e *Event)   { explore.Assert(e.Set() == nil, "set") }
+func await(e *Event) { explore.Assert(e.Wait(context.Background()) == nil, "wait") }
+func pulse(e *Event) {
+	seen, err := e.Count()
+	explore.Assert(err == nil && e.Set() == nil && e.Reset() == nil, "pulse %d", seen)
+}
+
+// pass takes what the one before has set, and sets it for the next.
+func pass(e *Event) { await(e); set(e) }
+
+// follow waits until the event was set so often.
+func follow(times uint32) func(e *Event) {
+	return func(e *Event) {
+		for seen := uint32(0); seen < times; {
+			var err error
+			seen, err = e.WaitAfter(context.Background(), seen)
+			explore.Assert(err == nil, "wait after: %v", err)
+		}
 	}
+}
+
+func TestExploreEvent(t *testing.T) {
 	// One that began to wait before the pulse is let go by it, and one that comes
 	// later by the second Set.
-	explored(t, "manual, 2 waiters", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) { pulse(e); set(e) }, wait, wait), Spurious: 1})
+	explored(t, "manual, 2 waiters", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) { pulse(e); set(e) }, await, await), Spurious: 1})
 	// One that sleeps is let go by a pulse, although nothing is set afterwards.
 	explored(t, "manual, pulse", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) {
 		for asleep := false; !asleep; {
@@ -326,17 +345,31 @@ func TestExploreEvent(t *testing.T) {
 			asleep = st.Waiters
 		}
 		pulse(e)
-	}, wait), Spurious: 1})
-	// Each takes what the one before has set, and sets it for the next.
-	pass := func(e *Event) { wait(e); set(e) }
+	}, await), Spurious: 1})
 	explored(t, "automatic, 2 waiters", false, explore.Config{Build: eventScene(t, Automatic, set, pass, pass), Spurious: 1})
-	after := func(e *Event) {
-		seen := uint32(0)
-		for seen < 2 {
-			var err error
-			seen, err = e.WaitAfter(context.Background(), seen)
-			explore.Assert(err == nil, "wait after: %v", err)
-		}
+	explored(t, "follow", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) { set(e); set(e) }, follow(2), follow(2))})
+}
+
+// What is too large to be explored whole.
+func TestExploreWalks(t *testing.T) {
+	walks := func(structure, configuration string, c explore.Config) {
+		t.Helper()
+		c.Spurious = 2
+		explore.Walks(t, structure, configuration, c)
 	}
-	explored(t, "follow", false, explore.Config{Build: eventScene(t, Manual, func(e *Event) { set(e); set(e) }, after, after)})
+	walks("mutex", "5 processes 4 times", explore.Config{Build: mutexScene(t, 5, 4)})
+	walks("mutex", "3 processes 5 times, 2 killed", explore.Config{Build: mutexScene(t, 3, 5), Kills: 2})
+	walks("mutex", "4 processes 3 times, 2 killed", explore.Config{Build: mutexScene(t, 4, 3), Kills: 2})
+	walks("mutex", "5 processes twice, 4 killed", explore.Config{Build: mutexScene(t, 5, 2), Kills: 4})
+	walks("unrecoverable", "5 processes, 1 killed", explore.Config{Build: unrecoverableScene(t, 5), Kills: 1})
+	walks("semaphore", "4 processes 3 times, 2 permits", explore.Config{Build: semaphoreScene(t, 4, 3, 2)})
+	walks("semaphore", "4 processes twice, 1 permit, 2 killed", explore.Config{Build: semaphoreScene(t, 4, 2, 1), Kills: 2})
+	walks("semaphore", "4 processes twice, 2 permits, 3 killed", explore.Config{Build: semaphoreScene(t, 4, 2, 2), Kills: 3})
+	walks("signal", "1 poster twice, 4 waiters", explore.Config{Build: signalScene(t, 1, 4, 2)})
+	walks("signal", "3 posters, 4 waiters", explore.Config{Build: signalScene(t, 3, 4, 1)})
+	all := func(e *Event) { pulse(e); pulse(e); set(e) }
+	walks("event", "manual, pulsed twice, 4 waiters", explore.Config{Build: eventScene(t, Manual, all, await, await, await, await)})
+	walks("event", "automatic, 5 waiters", explore.Config{Build: eventScene(t, Automatic, set, pass, pass, pass, pass, pass)})
+	thrice := func(e *Event) { set(e); set(e); set(e) }
+	walks("event", "3 follow", explore.Config{Build: eventScene(t, Manual, thrice, follow(3), follow(3), follow(3))})
 }

@@ -106,6 +106,9 @@ type process struct {
 	killed, marked, stopped, gone bool
 	watches, told                 uint // sets of processes
 
+	pending pending // what its next step is
+	counts  bool    // it accesses a counter
+
 	parked *word.Uint32 // what it sleeps on
 	seen   uint32
 	bit    uint32
@@ -113,9 +116,25 @@ type process struct {
 	woken  bool
 }
 
+// pending is what a process is about to do.
+type pending struct {
+	what access
+	word int // of memory
+}
+
+type access uint8
+
+const (
+	parks access = iota // or wakes, or anything else that no order is left out of
+	none                // nothing but to go on
+	loads
+	stores // and perhaps loads
+)
+
 // execution is one run from the beginning.
 type execution struct {
 	config   *Config
+	explorer *explorer
 	scene    *Scene
 	begin    uintptr // of the scene's memory
 	end      uintptr
@@ -128,12 +147,18 @@ type execution struct {
 	failed   error
 }
 
-func newExecution(c *Config, first *picture) *execution {
+func (x *explorer) execution() *execution {
 	current = nil // what Build does is not part of it
-	e := &execution{config: c, scene: c.Build()}
+	e := &execution{config: x.config, explorer: x, scene: x.config.Build()}
 	e.begin = address(e.scene.Memory)
 	e.end = e.begin + uintptr(len(e.scene.Memory))
-	e.memory = first.of(e.scene.Memory)
+	e.memory = x.first.of(e.scene.Memory)
+	if x.users == nil {
+		x.users = make([]users, len(e.scene.Memory)/8)
+		for _, w := range e.scene.Counters {
+			x.users[e.index(addressOf(word.Low(w)))].counter = true
+		}
+	}
 	for i, body := range e.scene.Processes {
 		p := &process{id: i, coroutine: newCoroutine()}
 		p.coroutine.body = func() {
@@ -221,6 +246,9 @@ func (e *execution) next() ([]choice, error) {
 // choices returns what can happen. It is an error if somebody sleeps and nothing
 // is left that must happen: that somebody may be killed is no help.
 func (e *execution) choices() (list []choice, err error) {
+	if p := e.alone(); p != nil {
+		return []choice{{what: step, process: uint8(p.id)}}, nil
+	}
 	add := func(what kind, p *process) { list = append(list, choice{what: what, process: uint8(p.id)}) }
 	var asleep []*process
 	for _, p := range e.procs {
@@ -411,7 +439,16 @@ func (e *execution) hash() uint64 {
 type hooks struct{}
 
 // Access is word.Explorer's.
-func (hooks) Access(address uintptr) {
+func (hooks) Access(address uintptr, stored bool) {
+	what := loads
+	if stored {
+		what = stores
+	}
+	act(address, what)
+}
+
+// act is a step of the process that runs.
+func act(address uintptr, what access) {
 	if current == nil || current.running == nil {
 		return
 	}
@@ -422,16 +459,30 @@ func (hooks) Access(address uintptr) {
 	if address < current.begin || address >= current.end {
 		return
 	}
+	i := current.index(address)
+	p.pending = pending{what, i}
+	u := &current.explorer.users[i]
+	current.explorer.note(u, p.id, what)
 	p.pause()
 	// Now it happens; until it is here again the word stays as it is then.
-	current.memory.touched = append(current.memory.touched, int(address-current.begin)/8)
+	if p.counts = u.counter; !p.counts {
+		current.memory.touched = append(current.memory.touched, i)
+	}
 }
+
+// index is the number of a word of the scene's memory.
+func (e *execution) index(address uintptr) int { return int(address-e.begin) / 8 }
 
 // Saw is word.Explorer's.
 func (hooks) Saw(v uint64) {
-	if current != nil && current.running != nil {
-		current.running.learn(v + 1)
+	if current == nil || current.running == nil {
+		return
 	}
+	p := current.running
+	if p.counts {
+		p.counts, v = false, 0 // that it has gone on, and nothing else
+	}
+	p.learn(v + 1)
 }
 
 // Here is word.Explorer's.
@@ -447,8 +498,8 @@ func (hooks) Here(known ...uint64) {
 }
 
 // Wait is wait.Kernel's.
-func (h hooks) Wait(w *word.Uint32, seen, bit uint32) error {
-	h.Access(addressOf(w))
+func (hooks) Wait(w *word.Uint32, seen, bit uint32) error {
+	act(addressOf(w), parks)
 	p := current.running
 	if peek(w) != seen {
 		p.learn(11)
@@ -456,6 +507,7 @@ func (h hooks) Wait(w *word.Uint32, seen, bit uint32) error {
 	}
 	current.clock++
 	p.parked, p.seen, p.bit, p.since = w, seen, bit, current.clock
+	p.pending = pending{}
 	p.pause()
 	p.learn(12)
 	return nil
@@ -464,7 +516,7 @@ func (h hooks) Wait(w *word.Uint32, seen, bit uint32) error {
 // Wake is wait.Kernel's. It wakes those first who have slept longest, as the
 // kernel does.
 func (h hooks) Wake(w *word.Uint32, n int, bit uint32) int {
-	h.Access(addressOf(w))
+	act(addressOf(w), parks)
 	woken := wake(w, n, bit)
 	h.Saw(uint64(woken))
 	return woken
@@ -479,8 +531,13 @@ func (h hooks) WakeNow(w *word.Uint32, bit uint32) int {
 
 // Rest is wait.Kernel's.
 func (hooks) Rest() {
+	rest(parks)
+}
+
+func rest(what access) {
 	p := current.running
 	p.learn(13) // that it has come so far
+	p.pending = pending{what: what}
 	p.pause()
 	p.learn(14) // and further: two places are never one state
 }

@@ -3,7 +3,9 @@
 package explore
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/memlane/memlane/internal/wait"
 	"github.com/memlane/memlane/internal/word"
@@ -16,6 +18,10 @@ type Scene struct {
 	// which only what happens to processes changes, such as Mark; that is no step,
 	// because it could as well have happened just before the last one.
 	Memory []byte
+	// Counters are words of it on which nothing depends that processes do: they are for
+	// who looks on, and two states that differ in them alone are one. Who changes one may
+	// load it for that.
+	Counters []*word.Uint64
 	// Processes are what they do. A process must do nothing else that is seen from
 	// outside, and nothing at random.
 	Processes []func()
@@ -36,6 +42,9 @@ type Config struct {
 	Kills    int // how many processes are killed at most
 	Spurious int // how many waits end for no reason at most
 	States   int // when to give up; 0: never
+	// Reduced leaves out orders of steps that nobody can tell from each other, if
+	// processes affect each other by nothing but the memory: see execution.alone.
+	Reduced bool
 }
 
 // Result is what an exploration came to.
@@ -106,29 +115,53 @@ func Gone(process int) bool {
 func Watch(process int) {
 	current.running.watches = 1<<len(current.procs) - 1
 	current.running.told &^= 1 << process
-	hooks{}.Rest()
+	rest(none) // nobody is told of anything where nobody is killed
 }
 
 // Run explores, depth first. If something is wrong, Err is a [*Failure].
 func Run(c Config) Result {
 	x, end := begin(c)
 	defer end()
+	if c.Reduced {
+		if c.Kills > 0 {
+			panic("explore: what kills do is more than accesses")
+		}
+		x.learn()
+	}
+	for {
+		x.surprised = false
+		r := x.run()
+		if r.Err != nil || !x.surprised {
+			return r
+		}
+	}
+}
+
+func (x *explorer) run() Result {
 	var r Result
+	c := x.config
 	seen := map[uint64]struct{}{}
 	stack := [][]choice{nil}
-	for len(stack) > 0 && (c.States == 0 || len(seen) < c.States) {
+	for len(stack) > 0 && (c.States == 0 || len(seen) < c.States) && !x.surprised {
 		path := stack[len(stack)-1]
 		stack = stack[:len(stack)-1]
 		e := x.execution()
 		r.Executions++
 		err := e.follow(path)
+		var round []uint64 // the states since there was a choice
 		for err == nil {
 			h := e.hash()
 			if _, ok := seen[h]; ok {
+				if slices.Contains(round, h) {
+					err = errors.New("a process goes round and round")
+				}
 				break
 			}
 			seen[h] = struct{}{}
 			choices, bad := e.next()
+			if round = append(round, h); len(choices) > 1 {
+				round = round[:0]
+			}
 			if err = bad; err != nil || len(choices) == 0 {
 				break
 			}
@@ -155,6 +188,9 @@ func Run(c Config) Result {
 type explorer struct {
 	config *Config
 	first  picture // of the memory of each execution, at first
+	users  []users // of each word
+
+	surprised bool // a word has users that were not known before
 }
 
 // begin has the hooks of other packages lead here until end is called.
@@ -165,5 +201,3 @@ func begin(c Config) (x *explorer, end func()) {
 		dismiss()
 	}
 }
-
-func (x *explorer) execution() *execution { return newExecution(x.config, &x.first) }

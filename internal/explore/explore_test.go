@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -14,10 +16,10 @@ import (
 	"github.com/memlane/memlane/internal/word"
 )
 
-// words makes scenes of processes that share four words.
+// words makes scenes of processes that share five words.
 func words(check func(w []*word.Uint32) error, bodies ...func(w []*word.Uint32)) func() *Scene {
 	return func() *Scene {
-		const n = 4
+		const n = 5
 		r := region.Heap(8 * n)
 		var w []*word.Uint32
 		for i := range n {
@@ -166,5 +168,89 @@ func TestExploreNothing(t *testing.T) {
 	one, other := Walk(Config{Build: build, Spurious: 1}, 1, 0, 100), Walk(Config{Build: build, Spurious: 1}, 2, 0, 100)
 	if one.Err != nil || other.Err != nil || one.Walks != 100 || one.Steps == other.Steps {
 		t.Errorf("%v: %v; with another seed %v: %v", one, one.Err, other, other.Err)
+	}
+}
+
+// What is left out where steps cannot be told from each other leaves out nothing: programs
+// made by lot come to the same ends, and the mistakes are found.
+func TestExploreReduced(t *testing.T) {
+	fewer, stuck := 0, 0
+	for seed := range uint64(programs) {
+		all, full := ends(seed, false)
+		some, reduced := ends(seed, true)
+		switch {
+		case (full.Err == nil) != (reduced.Err == nil):
+			t.Errorf("program %d: found %v, reduced %v", seed, full.Err, reduced.Err)
+		case full.Err != nil:
+			stuck++
+		case !maps.Equal(all, some):
+			t.Fatalf("program %d comes to %d ends, reduced to %d", seed, len(all), len(some))
+		case reduced.States < full.States:
+			fewer++
+		}
+	}
+	if fewer < programs/4 || stuck < programs/4 {
+		t.Errorf("of %d programs %d were reduced and %d stuck", programs, fewer, stuck)
+	}
+	for _, p := range planted {
+		if p.kills == 0 {
+			if r := Run(Config{Build: p.build, Reduced: true}); r.Err == nil || !strings.Contains(r.Err.Error(), p.what) {
+				t.Errorf("%s: found %v", p.name, r.Err)
+			}
+		}
+	}
+}
+
+const programs = 200
+
+// ends explores a program that is made by lot, and returns all that the memory can be when
+// it has ended.
+func ends(seed uint64, reduced bool) (map[string]bool, Result) {
+	lot := rand.New(rand.NewPCG(seed, 0))
+	type act struct {
+		what, word, from int
+		value            uint32
+	}
+	ends := map[string]bool{}
+	var bodies []func(w []*word.Uint32)
+	for range 2 + lot.IntN(2) {
+		var acts []act
+		for range 2 + lot.IntN(3) {
+			acts = append(acts, act{lot.IntN(9), lot.IntN(5), lot.IntN(5), 1 + lot.Uint32N(2)})
+		}
+		bodies = append(bodies, func(w []*word.Uint32) {
+			for _, a := range acts {
+				switch a.what {
+				case 0, 1:
+					w[a.word].Store(a.value)
+				case 2:
+					w[a.word].Store(a.value)
+					wait.Wake(w[a.word], wait.All)
+				case 3:
+					park(w[a.word])
+				case 4:
+					w[a.word].Add(w[a.from].Load())
+				default:
+					w[a.word].Store(3*w[a.from].Load() + a.value)
+				}
+			}
+		})
+	}
+	check := func(w []*word.Uint32) error {
+		end := ""
+		for _, w := range w {
+			end += fmt.Sprint(w.Load(), " ")
+		}
+		ends[end] = true
+		return nil
+	}
+	x, done := begin(Config{Build: words(check, bodies...), Reduced: reduced})
+	defer done()
+	for {
+		clear(ends)
+		x.surprised = false
+		if r := x.run(); r.Err != nil || !x.surprised {
+			return ends, r
+		}
 	}
 }

@@ -32,7 +32,7 @@ const (
 	shrinkMost = 20_000
 	// breadthMost is how many states are looked at to find the shortest one, which takes
 	// seconds.
-	breadthMost = 1 << 18
+	breadthMost = 1 << 16
 )
 
 // failure makes the way to an error as short as can be.

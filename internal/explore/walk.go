@@ -3,8 +3,10 @@
 package explore
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
+	"testing"
 )
 
 // Walked is what walks came to.
@@ -86,4 +88,34 @@ func (x *explorer) walk(lot *rand.Rand) (path []choice, late bool, err error) {
 		err = e.take(c)
 	}
 	return path, e.late, err
+}
+
+var (
+	walksFlag = flag.Int("walks", 0, "go `so many` walks of each configuration of TestExploreWalks, and say what they came to, for test/prove/explore")
+	firstFlag = flag.Int("first", 0, "the `number` of the first one")
+	seedFlag  = flag.Uint64("seed", 1, "`number` that all walks follow from")
+)
+
+// walksUsual is how many walks of a configuration a test goes that was not told.
+const walksUsual = 300
+
+// Walks is a test of what walks come to: as many, and those, as the flags say.
+func Walks(t *testing.T, structure, configuration string, c Config) {
+	t.Helper()
+	t.Run(structure+", "+configuration, func(t *testing.T) {
+		walks := *walksFlag
+		if walks == 0 {
+			walks = walksUsual
+		}
+		w := Walk(c, *seedFlag, *firstFlag, walks)
+		t.Log(w)
+		broken := 0
+		if w.Err != nil {
+			broken = 1
+			t.Error(w.Err)
+		}
+		if *walksFlag > 0 {
+			fmt.Printf("walked\t%s\t%s\t%d\t%d\t%d\t%d\n", structure, configuration, w.Walks, w.Steps, w.Late, broken)
+		}
+	})
 }

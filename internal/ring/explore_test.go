@@ -26,7 +26,8 @@ type scene struct {
 	readers  int
 	borrow   bool
 	loans    int // bytes of a loan that each message is published in: room for few
-	leaves   int // the writer lets the readers go after so many messages, and they do not know it; 0: never
+	leaves   int // the writer lets readers go after so many messages, and they do not know it; 0: never
+	stay     int // so many, the last ones, it does not
 }
 
 type nobody struct{}
@@ -45,6 +46,7 @@ func (s scene) build() *explore.Scene {
 	for i := range sc.Bells {
 		sc.Bells[i] = new(wait.Bell)
 	}
+	sc.Counters = []*word.Uint64{w.blocked, w.wakes}
 	var lengths []int // of each message
 	for _, m := range s.messages {
 		if len(m) == 1 {
@@ -71,7 +73,9 @@ func (s scene) build() *explore.Scene {
 		if err != nil {
 			panic(err)
 		}
-		sc.Processes = append(sc.Processes, func() { s.receive(r, lengths, sc.Bells[i+1], sc.Memory, &acknowledged) })
+		sc.Processes = append(sc.Processes, func() {
+			s.receive(r, lengths, s.leaves > 0 && i < s.readers-s.stay, sc.Bells[i+1], sc.Memory, &acknowledged)
+		})
 	}
 	return sc
 }
@@ -89,7 +93,7 @@ func (s scene) publish(w *Writer, members []*Member, bells []*wait.Bell, acknowl
 	var i uint64
 	for n, m := range s.messages {
 		if s.leaves > 0 && n == s.leaves {
-			for _, m := range members {
+			for _, m := range members[:s.readers-s.stay] {
 				explore.Operation(w.knows()...)
 				w.Leave(m)
 			}
@@ -159,8 +163,9 @@ func number(b bool) uint64 {
 	return 0
 }
 
-// receive receives all messages, or those of a writer that was killed.
-func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte, acknowledged *uint64) {
+// receive receives all messages, or those of a writer that was killed, or that has let the
+// reader go.
+func (s scene) receive(r *Reader, lengths []int, leaves bool, bell *wait.Bell, memory []byte, acknowledged *uint64) {
 	total := len(lengths)
 	var received, lost uint64
 	hold, held := -1, uint64(0)
@@ -193,12 +198,12 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte,
 		case err == ErrEmpty && drained:
 			explore.Assert(received+lost == s.committed(memory, r), "received %d, lost %d of %d that were published", received, lost, s.committed(memory, r))
 			if rest := r.Rest(); rest != nil {
-				explore.Assert(s.config.Policy == DropOldest || s.leaves > 0, "lost %d messages", rest.Lost)
+				explore.Assert(s.config.Policy == DropOldest || leaves, "lost %d messages", rest.Lost)
 				lost += rest.Lost
 			}
 			explore.Assert(received+lost >= *acknowledged, "received %d, lost %d of %d that were acknowledged", received, lost, *acknowledged)
 			return
-		case err == ErrEmpty && (explore.Gone(0) || s.leaves > 0 && *acknowledged == uint64(total)):
+		case err == ErrEmpty && (explore.Gone(0) || leaves && *acknowledged == uint64(total)):
 			drained = true
 		case err == ErrEmpty:
 			explore.Operation(r.knows(2, received, lost, uint64(bell.Rung()-rung))...)
@@ -209,7 +214,7 @@ func (s scene) receive(r *Reader, lengths []int, bell *wait.Bell, memory []byte,
 			}
 			r.Awake()
 		case errors.As(err, &lagged):
-			explore.Assert(s.config.Policy == DropOldest || s.leaves > 0, "lost %d messages", lagged.Lost)
+			explore.Assert(s.config.Policy == DropOldest || leaves, "lost %d messages", lagged.Lost)
 			lost += lagged.Lost
 		case err != nil:
 			explore.Assert(false, "receive: %v", err)
@@ -278,7 +283,7 @@ func TestExploreRing(t *testing.T) {
 			if c.slow && !*all {
 				t.Skip("takes minutes: make explore")
 			}
-			r := explore.Run(explore.Config{Build: c.scene.build, Kills: c.kills, Spurious: 1})
+			r := explore.Run(explore.Config{Build: c.scene.build, Kills: c.kills, Spurious: 1, Reduced: c.kills == 0 && c.scene.leaves == 0})
 			t.Logf("%v", r)
 			if r.Err != nil {
 				t.Fatal(r.Err)
@@ -287,5 +292,42 @@ func TestExploreRing(t *testing.T) {
 				t.Error("not complete")
 			}
 		})
+	}
+}
+
+// What is too large to be explored whole.
+func TestExploreWalks(t *testing.T) {
+	with := func(p Policy, slots int) Config {
+		return Config{Slots: slots, SlotBytes: 64, ArenaBytes: ArenaLeast, ArenaLimit: ArenaLeast, Policy: p}
+	}
+	batch, block, word, words := small(1), small(56), small(8), small(24)
+	mixed := [][]byte{batch, block, word, batch, words, block, block, batch, word, word}
+	inline := [][]byte{word, word, word, words, word, word, words, words, word, word}
+	blocks := [][]byte{words, words, words, words, words, words, words, words, words, words}
+	// So many loans at once that readers can keep neither all by reading nor by borrowing.
+	const read, borrowed = ArenaLeast / 4, ArenaLeast / 8
+	for _, c := range []struct {
+		name  string
+		scene scene
+		kills int
+	}{
+		{"drop oldest, inline, 3 readers", scene{config: with(DropOldest, 2), messages: inline, readers: 3}, 0},
+		{"block, inline, 3 readers", scene{config: with(Block, 2), messages: inline, readers: 3}, 0},
+		{"drop oldest, batches and blocks, 2 readers", scene{config: with(DropOldest, 4), messages: mixed, readers: 2}, 0},
+		{"block, batches and blocks, 2 readers", scene{config: with(Block, 4), messages: mixed, readers: 2}, 0},
+		{"drop oldest, borrowed, 2 readers", scene{config: with(DropOldest, 2), messages: mixed, readers: 2, borrow: true}, 0},
+		{"block, borrowed, 3 readers", scene{config: with(Block, 2), messages: mixed, readers: 3, borrow: true}, 0},
+		{"drop oldest, blocks used again, 2 readers", scene{config: with(DropOldest, 4), messages: blocks, readers: 2, loans: read}, 0},
+		{"drop oldest, blocks used again, borrowed, 3 readers", scene{config: with(DropOldest, 8), messages: blocks, readers: 3, loans: borrowed, borrow: true}, 0},
+		{"block, blocks used again, 2 readers", scene{config: with(Block, 4), messages: blocks, readers: 2, loans: read}, 0},
+		{"block, blocks used again, borrowed, 2 readers", scene{config: with(Block, 4), messages: blocks, readers: 2, loans: borrowed, borrow: true}, 0},
+		{"drop oldest, inline, 2 readers, 2 killed", scene{config: with(DropOldest, 2), messages: inline, readers: 2}, 2},
+		{"drop oldest, batches and blocks, 3 readers, 2 killed", scene{config: with(DropOldest, 2), messages: mixed, readers: 3}, 2},
+		{"drop oldest, blocks used again, 2 readers, 2 killed", scene{config: with(DropOldest, 4), messages: blocks, readers: 2, loans: read}, 2},
+		{"block, inline, 2 readers, 1 let go", scene{config: with(Block, 2), messages: inline, readers: 2, leaves: 3, stay: 1}, 0},
+		{"block, blocks used again, 3 readers, 2 let go", scene{config: with(Block, 4), messages: blocks, readers: 3, loans: read, leaves: 2, stay: 1}, 0},
+		{"drop oldest, batches and blocks, 3 readers, 2 let go", scene{config: with(DropOldest, 2), messages: mixed, readers: 3, leaves: 4, stay: 1}, 0},
+	} {
+		explore.Walks(t, "ring", c.name, explore.Config{Build: c.scene.build, Kills: c.kills, Spurious: 2})
 	}
 }
