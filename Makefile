@@ -12,6 +12,7 @@
 # make prove-joins  topics again, at every store and system call from joining to leaving; a quarter of an hour
 # make prove-litmus  the order of what processes store and load, many million times
 # make prove-hostile  processes that mean harm among honest ones; as long as it is told
+# make prove-explore  by lot through what is too large for make explore
 # make prove-fuzz  what peers say and have in memory, many million times
 # make prove       short pieces of all of these, and explore, models, mutants; an hour
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
@@ -26,7 +27,7 @@ export GOTOOLCHAIN := local
 MODULES := . cmd/memlane test bench
 PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -92,6 +93,10 @@ prove-litmus:
 prove-fuzz:
 	go build -o bin/prove-fuzz ./test/prove/fuzz && bin/prove-fuzz $(ARGS)
 
+# ARGS='-walks 1000000' for more; results add up in docs/PROOF.md.
+prove-explore:
+	go build -o bin/prove-explore ./test/prove/explore && bin/prove-explore $(ARGS)
+
 # ARGS='-duration 1h' for more; results add up in docs/PROOF.md.
 prove-hostile:
 	go build -o bin/prove-hostile ./test/prove/hostile && bin/prove-hostile $(ARGS)
@@ -115,6 +120,7 @@ prove:
 	CGO_ENABLED=0 go test -count=1 -run Topic ./test/history -args -topics 1000
 	$(MAKE) prove-hostile ARGS='-duration 5m'
 	$(MAKE) prove-fuzz ARGS='-executions 100000000'
+	$(MAKE) prove-explore ARGS='-walks 20000'
 
 # The same of topics.
 prove-message:

@@ -68,6 +68,7 @@ var policy = []row{
 	{dir: "test/prove/hostile", layer: 10, testing: true},
 	{dir: "test/prove/fuzz", layer: 9, testing: true},
 	{dir: "test/prove/litmus", layer: 9, testing: true},
+	{dir: "test/prove/explore", layer: 9, testing: true},
 	{dir: "test/prove/step", layer: 8, testing: true},
 	{dir: "test/prove/topic", layer: 8, testing: true},
 	{dir: "test/prove/calls", layer: 8, testing: true},

@@ -29,10 +29,10 @@ func (f *Failure) Unwrap() error { return f.Err }
 
 const (
 	// shrinkMost is how many executions are spent on making a way shorter.
-	shrinkMost = 20_000
+	shrinkMost = 5_000
 	// breadthMost is how many states are looked at to find the shortest one, which takes
 	// seconds.
-	breadthMost = 1 << 16
+	breadthMost = 1 << 15
 )
 
 // failure makes the way to an error as short as can be.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"flag"
+	"slices"
 	"testing"
 
 	"github.com/memlane/memlane/internal/explore"
@@ -275,7 +276,7 @@ func TestExploreRing(t *testing.T) {
 		{"block, blocks used again", true, scene{config: with(Block, 4), messages: [][]byte{small(16), small(16), small(16)}, readers: 1, loans: ArenaLeast / 2}, 0},
 		{"drop oldest, 4 borrowed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(56), small(56), small(56), small(56)}, readers: 1, borrow: true}, 0},
 		{"drop oldest, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), batch, small(8)}, readers: 1}, 1},
-		{"drop oldest, 2 readers, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(56), small(8)}, readers: 2}, 1},
+		{"drop oldest, 2 messages, 2 readers, 1 killed", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8)}, readers: 2}, 1},
 		{"block, 2 readers", true, scene{config: with(Block, 2), messages: [][]byte{small(8), small(8), small(8)}, readers: 2}, 0},
 		{"drop oldest, 2 readers", true, scene{config: with(DropOldest, 2), messages: [][]byte{small(8), small(8), small(8)}, readers: 2}, 0},
 	} {
@@ -318,9 +319,9 @@ func TestExploreWalks(t *testing.T) {
 		{"drop oldest, borrowed, 2 readers", scene{config: with(DropOldest, 2), messages: mixed, readers: 2, borrow: true}, 0},
 		{"block, borrowed, 3 readers", scene{config: with(Block, 2), messages: mixed, readers: 3, borrow: true}, 0},
 		{"drop oldest, blocks used again, 2 readers", scene{config: with(DropOldest, 4), messages: blocks, readers: 2, loans: read}, 0},
-		{"drop oldest, blocks used again, borrowed, 3 readers", scene{config: with(DropOldest, 8), messages: blocks, readers: 3, loans: borrowed, borrow: true}, 0},
+		{"drop oldest, blocks used again, borrowed, 3 readers", scene{config: with(DropOldest, 8), messages: slices.Repeat(blocks, 2), readers: 3, loans: borrowed, borrow: true}, 0},
 		{"block, blocks used again, 2 readers", scene{config: with(Block, 4), messages: blocks, readers: 2, loans: read}, 0},
-		{"block, blocks used again, borrowed, 2 readers", scene{config: with(Block, 4), messages: blocks, readers: 2, loans: borrowed, borrow: true}, 0},
+		{"block, blocks used again, borrowed, 2 readers", scene{config: with(Block, 4), messages: slices.Repeat(blocks, 2), readers: 2, loans: borrowed, borrow: true}, 0},
 		{"drop oldest, inline, 2 readers, 2 killed", scene{config: with(DropOldest, 2), messages: inline, readers: 2}, 2},
 		{"drop oldest, batches and blocks, 3 readers, 2 killed", scene{config: with(DropOldest, 2), messages: mixed, readers: 3}, 2},
 		{"drop oldest, blocks used again, 2 readers, 2 killed", scene{config: with(DropOldest, 4), messages: blocks, readers: 2, loans: read}, 2},
