@@ -26,13 +26,19 @@ func (x *explorer) note(u *users, process int, what access) {
 const learnWalks = 1000
 
 func (x *explorer) learn() {
-	full := *x.config
-	full.Reduced = false
-	x.config, full = &full, *x.config
+	reduced := x.config
+	x.whole()
 	for number := range uint64(learnWalks) {
 		x.walk(rand.New(rand.NewPCG(0, number)))
 	}
-	x.config = &full
+	x.config = reduced
+}
+
+// whole has nothing left out from now on.
+func (x *explorer) whole() {
+	c := *x.config
+	c.Reduced = false
+	x.config = &c
 }
 
 // alone returns a process whose next step nobody else can tell from no step, and which

@@ -19,6 +19,9 @@
 // States that have been seen are not gone through again. Two are taken for the
 // same if shared memory is the same and every process has seen the same.
 //
+// What is still too much may be [Config.Reduced]: then steps that nobody can tell from
+// none come at once, and who comes before whom there is left out.
+//
 // What has too many states for [Run] is left to [Walk]: ways to the end by lot, each of
 // which follows from a seed and its number.
 //

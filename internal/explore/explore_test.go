@@ -193,10 +193,13 @@ func TestExploreReduced(t *testing.T) {
 		t.Errorf("of %d programs %d were reduced and %d stuck", programs, fewer, stuck)
 	}
 	for _, p := range planted {
-		if p.kills == 0 {
-			if r := Run(Config{Build: p.build, Reduced: true}); r.Err == nil || !strings.Contains(r.Err.Error(), p.what) {
-				t.Errorf("%s: found %v", p.name, r.Err)
-			}
+		if p.kills > 0 {
+			continue
+		}
+		r := Run(Config{Build: p.build, Reduced: true})
+		var f *Failure
+		if !errors.As(r.Err, &f) || f.Steps != p.steps || f.Least != p.steps {
+			t.Errorf("%s: found %v; want an error after %d steps", p.name, r.Err, p.steps)
 		}
 	}
 }

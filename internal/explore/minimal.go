@@ -35,8 +35,9 @@ const (
 	breadthMost = 1 << 15
 )
 
-// failure makes the way to an error as short as can be.
+// failure makes the way to an error as short as can be, of all that there are.
 func (x *explorer) failure(err error, path []choice) *Failure {
+	x.whole()
 	path, err = x.shrink(path, err)
 	shortest, found, depth := x.breadth(len(path), breadthMost)
 	if found != nil {
