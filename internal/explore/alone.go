@@ -21,15 +21,17 @@ func (x *explorer) note(u *users, process int, what access) {
 	}
 }
 
-// learnWalks is how many walks learn who uses which words. It needs not be all that there
-// is to learn.
+// learnWalks is how many walks learn who uses which words, if nothing is wrong in any. It
+// needs not be all that there is to learn.
 const learnWalks = 1000
 
 func (x *explorer) learn() {
 	reduced := x.config
 	x.whole()
 	for number := range uint64(learnWalks) {
-		x.walk(rand.New(rand.NewPCG(0, number)))
+		if _, _, err := x.walk(rand.New(rand.NewPCG(0, number))); err != nil {
+			break
+		}
 	}
 	x.config = reduced
 }

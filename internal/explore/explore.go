@@ -137,6 +137,8 @@ func Run(c Config) Result {
 	}
 }
 
+var errRound = errors.New("a process goes round and round")
+
 func (x *explorer) run() Result {
 	var r Result
 	c := x.config
@@ -153,7 +155,7 @@ func (x *explorer) run() Result {
 			h := e.hash()
 			if _, ok := seen[h]; ok {
 				if slices.Contains(round, h) {
-					err = errors.New("a process goes round and round")
+					err = errRound
 				}
 				break
 			}
@@ -175,7 +177,11 @@ func (x *explorer) run() Result {
 			r.Late++
 		}
 		e.close()
-		if err != nil {
+		switch {
+		case err == errRound: // in whose place breadth would find nothing
+			r.States, r.Err = len(seen), &Failure{Err: err, Steps: len(path), trace: path}
+			return r
+		case err != nil:
 			r.States, r.Err = len(seen), x.failure(err, path)
 			return r
 		}

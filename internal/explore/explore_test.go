@@ -169,6 +169,27 @@ func TestExploreNothing(t *testing.T) {
 	if one.Err != nil || other.Err != nil || one.Walks != 100 || one.Steps == other.Steps {
 		t.Errorf("%v: %v; with another seed %v: %v", one, one.Err, other, other.Err)
 	}
+	// In pieces they are the same walks.
+	half, rest := Walk(Config{Build: build, Spurious: 1}, 1, 0, 50), Walk(Config{Build: build, Spurious: 1}, 1, 50, 50)
+	if half.Steps+rest.Steps != one.Steps || half.Steps == rest.Steps {
+		t.Errorf("100 walks are %d steps, in pieces %d and %d", one.Steps, half.Steps, rest.Steps)
+	}
+}
+
+// Who goes round for ever ends a walk, and an exploration if it leaves out what others do.
+func TestExploreEndless(t *testing.T) {
+	c := Config{Build: words(anything, func(w []*word.Uint32) {
+		for w[0].Load() == 0 {
+			Operation()
+		}
+	})}
+	if w := Walk(c, 1, 0, 10); !errors.Is(w.Err, errEndless) || w.Walks != 1 {
+		t.Errorf("%v: %v", w, w.Err)
+	}
+	c.Reduced = true
+	if r := Run(c); !errors.Is(r.Err, errRound) {
+		t.Errorf("%v: %v", r, r.Err)
+	}
 }
 
 // What is left out where steps cannot be told from each other leaves out nothing: programs

@@ -3,6 +3,7 @@
 package explore
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -23,7 +24,8 @@ func (w Walked) String() string {
 
 // Walk goes so many ways to their ends by lot, of what is too large for [Run]: those of a
 // seed that have the numbers from first on. What a walk does follows from the seed and its
-// number. It ends with the first in which something is wrong; then Err wraps a [*Failure].
+// number. It ends with the first in which something is wrong; then Err wraps a [*Failure],
+// or errEndless.
 func Walk(c Config, seed uint64, first, walks int) Walked {
 	x, end := begin(c)
 	defer end()
@@ -36,7 +38,10 @@ func Walk(c Config, seed uint64, first, walks int) Walked {
 			w.Late++
 		}
 		if err != nil {
-			w.Err = fmt.Errorf("walk %d of seed %d: %w", number, seed, x.failure(err, path))
+			if !errors.Is(err, errEndless) {
+				err = x.failure(err, path)
+			}
+			w.Err = fmt.Errorf("walk %d of seed %d: %w", number, seed, err)
 			break
 		}
 	}
@@ -44,7 +49,9 @@ func Walk(c Config, seed uint64, first, walks int) Walked {
 }
 
 // walkMost is how many steps no walk has: whoever goes on for so long goes round.
-const walkMost = 1 << 20
+const walkMost = 1 << 17
+
+var errEndless = fmt.Errorf("it has not ended after %d steps", walkMost)
 
 // walk goes one way to its end.
 //
@@ -58,7 +65,7 @@ func (x *explorer) walk(lot *rand.Rand) (path []choice, late bool, err error) {
 	var usual, harm []choice
 	for err == nil {
 		if len(path) == walkMost {
-			return path, e.late, fmt.Errorf("it has not ended after %d steps", walkMost)
+			return path, e.late, errEndless
 		}
 		list, bad := e.next()
 		if err = bad; err != nil || len(list) == 0 {
