@@ -305,10 +305,10 @@ func TestExploreWalks(t *testing.T) {
 	with := func(p Policy, slots int) Config {
 		return Config{Slots: slots, SlotBytes: 64, ArenaBytes: ArenaLeast, ArenaLimit: ArenaLeast, Policy: p}
 	}
-	batch, block, word, words := small(1), small(56), small(8), small(24)
-	mixed := [][]byte{batch, block, word, batch, words, block, block, batch, word, word}
-	inline := [][]byte{word, word, word, words, word, word, words, words, word, word}
-	blocks := [][]byte{words, words, words, words, words, words, words, words, words, words}
+	batch, block, one, several := small(1), small(56), small(8), small(24)
+	mixed := [][]byte{batch, block, one, batch, several, block, block, batch, one, one}
+	inline := [][]byte{one, one, one, several, one, one, several, several, one, one}
+	blocks := [][]byte{several, several, several, several, several, several, several, several, several, several}
 	// So many loans at once that readers can keep neither all by reading nor by borrowing.
 	const read, borrowed = ArenaLeast / 4, ArenaLeast / 8
 	for _, c := range []struct {
