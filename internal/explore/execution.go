@@ -113,7 +113,6 @@ type process struct {
 	seen   uint32
 	bit    uint32
 	since  int // when it fell asleep
-	woken  bool
 }
 
 // pending is what a process is about to do.

@@ -126,14 +126,15 @@ func TestExploreMinimal(t *testing.T) {
 func TestExploreBreadth(t *testing.T) {
 	x, end := begin(Config{Build: planted[1].build})
 	defer end()
-	path, err, depth := x.breadth(100, 1<<20)
+	path, _, err := x.breadth(100, 1<<20)
 	if err == nil || len(path) != 7 {
 		t.Errorf("%v after %d steps; want an error after 7", err, len(path))
 	}
-	if path, err, depth = x.breadth(7, 1<<20); err != nil || depth != 6 {
+	path, depth, err := x.breadth(7, 1<<20)
+	if err != nil || depth != 6 {
 		t.Errorf("%v after %d steps, looked at %d; want nothing after 6", err, len(path), depth)
 	}
-	if path, err, depth = x.breadth(100, 5); err != nil || depth < 2 || depth > 6 {
+	if path, depth, err = x.breadth(100, 5); err != nil || depth < 2 || depth > 6 {
 		t.Errorf("%v after %d steps, looked at %d; want nothing after a few", err, len(path), depth)
 	}
 }

@@ -39,7 +39,7 @@ const (
 func (x *explorer) failure(err error, path []choice) *Failure {
 	x.whole()
 	path, err = x.shrink(path, err)
-	shortest, found, depth := x.breadth(len(path), breadthMost)
+	shortest, depth, found := x.breadth(len(path), breadthMost)
 	if found != nil {
 		return &Failure{found, len(shortest), len(shortest), shortest}
 	}
@@ -89,7 +89,7 @@ func (x *explorer) try(path []choice) (taken []choice, err error) {
 // breadth looks, breadth first, for an error that fewer than so many steps lead to, at about
 // so many states at most. It returns a shortest way; or, if it has found none, of which
 // length it has looked at all ways.
-func (x *explorer) breadth(steps, states int) (path []choice, err error, depth int) {
+func (x *explorer) breadth(steps, states int) (path []choice, depth int, err error) {
 	type node struct {
 		before  int // in nodes
 		last    choice
@@ -126,20 +126,20 @@ func (x *explorer) breadth(steps, states int) (path []choice, err error, depth i
 		return err
 	}
 	if err := look(nil, 0); err != nil {
-		return nil, err, 0
+		return nil, 0, err
 	}
 	for i := 0; i < len(nodes); i++ {
 		path := way(i)
 		if len(path)+1 >= steps || len(nodes) > states {
-			return nil, nil, len(path)
+			return nil, len(path), nil
 		}
 		for _, c := range nodes[i].choices {
 			further := append(slices.Clip(path), c)
 			if err := look(further, i); err != nil {
-				return further, err, 0
+				return further, 0, err
 			}
 		}
 		nodes[i].choices = nil
 	}
-	return nil, nil, steps
+	return nil, steps, nil
 }
