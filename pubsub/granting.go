@@ -111,6 +111,12 @@ func (p *Publisher) letGo(r *meet.Remote) {
 			delete(p.pending.told, r)
 		}
 		p.notify()
+		if p.closed {
+			// It is not let go: what it has begun to read of a batch it can read to its end. A
+			// call in flight still asks what it holds.
+			p.parted = append(p.parted, gone.memory)
+			gone = nil
+		}
 	}
 	p.mu.Unlock()
 	if gone != nil {

@@ -89,6 +89,7 @@ type Publisher struct {
 	chunks  []*memory.Memory // further ones of the arena; index i+1
 	pending *pending         // one that not all know of yet
 	peers   map[*meet.Remote]*peer
+	parted  []*memory.Memory        // of peers that were lost because it was closed
 	refused map[*meet.Remote]string // and why
 	changed chan struct{}           // closed when somebody joins or leaves
 }
@@ -285,6 +286,11 @@ func (p *Publisher) Close() error {
 	if p.pending != nil {
 		errs = append(errs, p.pending.memory.Close())
 	}
+	// Only now, when a call in flight cannot overwrite anything any more.
+	for _, m := range p.parted {
+		errs = append(errs, m.Close())
+	}
+	p.parted = nil
 	if err := errors.Join(errs...); err != nil {
 		return &Error{"close the publisher of", p.topic, err, ""}
 	}
