@@ -3,7 +3,7 @@
 // it. Nothing in the source tree is changed: the go command is given the changed
 // file in the place of the original (go help build, -overlay).
 //
-//	mutants [-only REGEXP] [-list FILE]
+//	mutants [-only REGEXP] [-list FILE] [-parallel N]
 //
 // Tests that fail, or take too long, without the bug do not find it: they are run once
 // without.
@@ -23,7 +23,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -32,6 +35,7 @@ func main() {
 	log.SetPrefix("mutants: ")
 	only := flag.String("only", "", "`regexp` of the mutants to plant")
 	list := flag.String("list", "test/mutants/mutants.txt", "`file` with the mutants")
+	parallel := flag.Int("parallel", runtime.NumCPU(), "`number` of mutants at a time")
 	flag.Parse()
 	text, err := os.ReadFile(*list)
 	if err != nil {
@@ -45,16 +49,26 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	planted, caught := 0, 0
-	for _, m := range mutants {
-		if !wanted.MatchString(m.name) {
-			continue
+	mutants = slices.DeleteFunc(mutants, func(m mutant) bool { return !wanted.MatchString(m.name) })
+	planted, caught := len(mutants), 0
+	todo, done := make(chan mutant), make(chan bool)
+	for range *parallel {
+		go func() {
+			for m := range todo {
+				begun := time.Now()
+				err := m.plant()
+				fmt.Printf("%-50s %6.1fs  %s\n", m.name, time.Since(begun).Seconds(), result(err))
+				done <- err == nil
+			}
+		}()
+	}
+	go func() {
+		for _, m := range mutants {
+			todo <- m
 		}
-		planted++
-		begun := time.Now()
-		err := m.plant()
-		fmt.Printf("%-50s %6.1fs  %s\n", m.name, time.Since(begun).Seconds(), result(err))
-		if err == nil {
+	}()
+	for range planted {
+		if <-done {
 			caught++
 		}
 	}
@@ -163,19 +177,19 @@ func (m *mutant) plant() error {
 	return m.sound()
 }
 
-// tried are results of tests without a bug, by their arguments.
-var tried = map[string]error{}
+// tried has functions that return the results of tests without a bug, by their arguments.
+var tried sync.Map
 
 // sound returns an error if the mutant's tests fail without it too.
 func (m *mutant) sound() error {
-	key := strings.Join(m.tests, " ")
-	if _, ok := tried[key]; !ok {
-		tried[key] = nil
+	once := sync.OnceValue(func() error {
 		if out, err := test(m.tests); err != nil {
-			tried[key] = fmt.Errorf("its tests fail without it: %w: %s", err, out)
+			return fmt.Errorf("its tests fail without it: %w: %s", err, out)
 		}
-	}
-	return tried[key]
+		return nil
+	})
+	first, _ := tried.LoadOrStore(strings.Join(m.tests, " "), once)
+	return first.(func() error)()
 }
 
 // test runs go test. A bug may be that something hangs; what explores takes a minute.
