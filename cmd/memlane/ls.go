@@ -8,7 +8,6 @@ import (
 	"text/tabwriter"
 
 	"github.com/memlane/memlane"
-	"github.com/memlane/memlane/inspect"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/spf13/cobra"
 )
@@ -52,15 +51,12 @@ With --clean it first removes what is certain to be left by the dead: by process
 this boot whose sockets nobody has open any more. A domain's folder in which nothing
 is left then is removed too, unless it is shared with other users.
 
-"memlane stat" tells more of a topic. Segments are listed by "memlane segment ls".`,
+"memlane stat" tells more of a topic, "memlane ps" who the processes are. Segments are listed by "memlane segment ls".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			domains := []string{d.name}
-			if !cmd.Flags().Changed("domain") {
-				var err error
-				if domains, err = inspect.Domains(&d.config); err != nil {
-					return err
-				}
+			domains, err := d.domains(cmd)
+			if err != nil {
+				return err
 			}
 			if clean {
 				if err := d.clean(domains); err != nil {
@@ -88,9 +84,7 @@ is left then is removed too, unless it is shared with other users.
 			return w.Flush()
 		},
 	}
-	d.add(cmd)
-	cmd.Flags().Lookup("domain").DefValue = ""
-	cmd.Flags().Lookup("domain").Usage = "only this domain (default: all of the folder)"
+	d.addAll(cmd)
 	cmd.Flags().BoolVar(&clean, "clean", false, "first remove what the dead have left, and empty domains")
 	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
 	return cmd

@@ -48,6 +48,30 @@ func (d *domainFlags) topics(name string) ([]inspect.Topic, error) {
 	return topics, err
 }
 
+// addAll is add for commands that are about all domains of the folder, or one.
+func (d *domainFlags) addAll(cmd *cobra.Command) {
+	d.add(cmd)
+	cmd.Flags().Lookup("domain").DefValue = ""
+	cmd.Flags().Lookup("domain").Usage = "only this domain (default: all of the folder)"
+}
+
+// domains returns the names of the domains that a command is about.
+func (d *domainFlags) domains(cmd *cobra.Command) ([]string, error) {
+	if cmd.Flags().Changed("domain") {
+		return []string{d.name}, nil
+	}
+	return inspect.Domains(&d.config)
+}
+
+// participants returns who takes part in a domain.
+func (d *domainFlags) participants(name string) ([]inspect.Participant, error) {
+	list, err := inspect.Participants(name, &d.config)
+	if errors.Is(err, memlane.ErrName) {
+		err = usageError{err}
+	}
+	return list, err
+}
+
 // policyFlag is --policy.
 type policyFlag pubsub.Policy
 
