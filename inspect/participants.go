@@ -13,7 +13,7 @@ type State string
 
 // The states.
 const (
-	Alive   State = "alive"
+	Alive   State = "alive"   // and running, or waiting for something
 	Stopped State = "stopped" // by a signal or a debugger
 	Dead    State = "dead"    // and what it left was not removed yet
 	Foreign State = "foreign" // of another kernel, or of before the last boot; nothing is known about it
@@ -22,20 +22,20 @@ const (
 
 // Participant is a process that has opened a domain; one that has opened it twice is two.
 type Participant struct {
-	Domain       string
+	Domain       string // its name
 	ID           uint64 // no other participant of the domain has it
-	State        State
+	State        State  // as the folder and the kernel say
 	PID          int    // in our PID namespace; 0: it has no number there, or is gone
 	PIDNamespace uint32 // the inode number of its PID namespace; 0: unknown
 	InnerPID     int    // in that; 0: unknown
 	UID          int    // of its user; -1: unknown
 	Program      string // the path of what it executes, or a short name; "" if unknown
-	Ports        []Port
+	Ports        []Port // sorted by topic; none if it has only opened the domain
 }
 
 // Port is a side of a topic that a participant has.
 type Port struct {
-	Topic string
+	Topic string // its name
 	Role  string // "publisher", "subscriber", or "observer", which is a tool that looks
 }
 

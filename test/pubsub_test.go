@@ -329,7 +329,7 @@ func TestListMarksTheDead(t *testing.T) {
 
 // What the dead have left is removed, the domain's folder too if that was all, and
 // nothing of the living.
-func TestListCleans(t *testing.T) {
+func TestClean(t *testing.T) {
 	folder := t.TempDir()
 	subscribes := func(domain string) *process {
 		p := inFolder(t, folder, "sub", "n", "--domain", domain)
@@ -341,20 +341,35 @@ func TestListCleans(t *testing.T) {
 	}
 	dead, alsoDead := subscribes("empty"), subscribes("used")
 	alive := subscribes("alive")
-	for _, p := range []*process{dead, alsoDead} {
-		p.Process.Kill()
-		p.exit(t)
-	}
 	another := inFolder(t, folder, "sub", "other", "--domain", "used")
-	alive.Process.Signal(syscall.SIGSTOP) // which is not death
 	eventually(t, "another one is there", func() bool {
 		out, _, _ := run(t, "ls", "--folder", folder)
 		return strings.Contains(out, "other")
 	})
+	for _, p := range []*process{dead, alsoDead} {
+		p.Process.Kill()
+		p.exit(t)
+	}
+	alive.Process.Signal(syscall.SIGSTOP) // which is not death
 	want(t, 0, "1 stale", "ls", "--folder", folder)
-	out, stderr, code := run(t, "ls", "--clean", "--folder", folder)
-	if code != 0 || strings.Contains(out, "stale") || strings.Contains(out, "empty") || !strings.Contains(out, "alive") || !strings.Contains(out, "other") {
-		t.Errorf("code %d: %s%s", code, out, stderr)
+	cleans := func(t *testing.T, removed string, args ...string) {
+		t.Helper()
+		out, stderr, code := run(t, append([]string{"clean", "--folder", folder}, args...)...)
+		for _, want := range []string{`empty +participant [0-9a-f]{16} +subscriber of n +`, `empty +folder, nobody is in it +- +`, `used +participant [0-9a-f]{16} +subscriber of n +`} {
+			if !regexp.MustCompile(`(?m)^` + want + removed + `$`).MatchString(out) {
+				t.Errorf("no line %q in\n%s", want+removed, out)
+			}
+		}
+		if code != 0 || strings.Contains(out, "alive") || strings.Contains(out, "other") || strings.Contains(stderr, "--yes") != (removed == "no") {
+			t.Errorf("code %d: %s%s", code, out, stderr)
+		}
+	}
+	cleans(t, "no")
+	cleans(t, "no")
+	cleans(t, "yes", "--yes")
+	want(t, 0, "DOMAIN", "clean", "--folder", folder)
+	if out, _, _ := run(t, "ls", "--folder", folder); strings.Contains(out, "stale") || strings.Contains(out, "empty") || !strings.Contains(out, "alive") || !strings.Contains(out, "other") {
+		t.Errorf("after that there is %s", out)
 	}
 	for domain, want := range map[string]bool{"empty": false, "used": true, "alive": true} {
 		if _, err := os.Stat(filepath.Join(folder, domain+".domain")); (err == nil) != want {
@@ -369,8 +384,8 @@ func TestListCleans(t *testing.T) {
 		t.Errorf("it gets %q", line)
 	}
 	another.Process.Kill()
-	want(t, 0, "DOMAIN", "ls", "--clean", "--folder", folder, "--domain", "never")
-	want(t, 2, "a domain's name", "ls", "--clean", "--folder", folder, "--domain", "a/b")
+	want(t, 0, "DOMAIN", "clean", "--yes", "--folder", folder, "--domain", "never")
+	want(t, 2, "a domain's name", "clean", "--yes", "--folder", folder, "--domain", "a/b")
 }
 
 // The two programs of the README.

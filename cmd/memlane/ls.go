@@ -1,14 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/memlane/memlane"
-	"github.com/memlane/memlane/internal/meet"
 	"github.com/spf13/cobra"
 )
 
@@ -36,7 +32,7 @@ func (t *topicJSON) note() string {
 
 func newList() *cobra.Command {
 	var d domainFlags
-	var json, clean bool
+	var json bool
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
@@ -44,12 +40,8 @@ func newList() *cobra.Command {
 		Long: `Ls lists the topics that somebody takes part in, of all domains or of one, and
 how many processes publish and subscribe. It reads the domains' folders, and talks
 to nobody. Stale are those that have died and were not cleaned up behind yet, which
-the next one does that opens the domain; unknown are those of another kernel, and
+the next one does that opens the domain, and "memlane clean"; unknown are those of another kernel, and
 those that may not be looked at.
-
-With --clean it first removes what is certain to be left by the dead: by processes of
-this boot whose sockets nobody has open any more. A domain's folder in which nothing
-is left then is removed too, unless it is shared with other users.
 
 "memlane stat" tells more of a topic, "memlane ps" who the processes are. Segments are listed by "memlane segment ls".`,
 		Args: cobra.NoArgs,
@@ -57,11 +49,6 @@ is left then is removed too, unless it is shared with other users.
 			domains, err := d.domains(cmd)
 			if err != nil {
 				return err
-			}
-			if clean {
-				if err := d.clean(domains); err != nil {
-					return err
-				}
 			}
 			list := []topicJSON{}
 			for _, domain := range domains {
@@ -85,25 +72,6 @@ is left then is removed too, unless it is shared with other users.
 		},
 	}
 	d.addAll(cmd)
-	cmd.Flags().BoolVar(&clean, "clean", false, "first remove what the dead have left, and empty domains")
 	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
 	return cmd
-}
-
-// clean removes from the domains what the dead have left, and those that are empty
-// then.
-func (d *domainFlags) clean(domains []string) error {
-	for _, domain := range domains {
-		folder, err := memlane.DomainFolder(domain, &d.config)
-		if errors.Is(err, memlane.ErrName) {
-			return usageError{err}
-		}
-		if err == nil {
-			_, err = meet.Clean(folder, d.config.Owners)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }

@@ -43,7 +43,7 @@ subscriber. It reads the domains' folders and /proc, and asks nobody anything.
 PID is the number in this PID namespace, IN the one that the process has in its own,
 if that is another; a process of a namespace that is not below this one has none here.
 Dead are those whose traces were not removed yet, which the next one does that opens
-the domain, and "memlane ls --clean"; foreign are those of another kernel, or of
+the domain, and "memlane clean"; foreign are those of another kernel, or of
 before the last boot; unknown are those that may not be looked at.
 
 "memlane stat" tells how far behind the subscribers of a topic are.`,

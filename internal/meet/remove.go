@@ -34,7 +34,7 @@ func (d *folder) hold() error {
 	end := time.Now().Add(holdFor)
 	for err = sys.TryFlockShared(fd); errors.Is(err, syscall.EWOULDBLOCK); err = sys.TryFlockShared(fd) {
 		if time.Now().After(end) {
-			return errors.New("somebody who removes it does not go on: is a memlane ls --clean stopped?")
+			return errors.New("somebody who removes it does not go on: is a memlane clean stopped?")
 		}
 		time.Sleep(time.Millisecond)
 	}

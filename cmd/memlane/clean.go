@@ -1,0 +1,115 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/inspect"
+	"github.com/memlane/memlane/internal/meet"
+	"github.com/spf13/cobra"
+)
+
+// leftoverJSON is how clean --json shows what is left of somebody, or of a domain.
+type leftoverJSON struct {
+	Domain  string `json:"domain"`
+	What    string `json:"what"` // "participant", or "folder"
+	ID      string `json:"id"`   // of a participant
+	Ports   string `json:"ports"`
+	Removed bool   `json:"removed"`
+}
+
+func newClean() *cobra.Command {
+	var d domainFlags
+	var json, yes bool
+	cmd := &cobra.Command{
+		Use:   "clean",
+		Short: "Remove what processes that have died left in domains",
+		Long: `Clean shows what is left in domains, or in one, of processes of this boot that have
+died, and which domains nobody is in any more. With --yes it removes that. It is never
+necessary: the next one does it that opens a domain. What processes of another kernel
+have left stays, as it may be in use there; so does the folder of an empty domain that
+is shared with other users.
+
+It can be killed, and run beside anything else.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			domains, err := d.domains(cmd)
+			if err != nil {
+				return err
+			}
+			list := []leftoverJSON{}
+			for _, domain := range domains {
+				left, err := d.clean(domain, yes)
+				if err != nil {
+					return err
+				}
+				list = append(list, left...)
+			}
+			if json {
+				return writeJSON(cmd.OutOrStdout(), list)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "DOMAIN\tLEFT BEHIND\tPORTS\tREMOVED")
+			for _, l := range list {
+				what, removed := "participant "+l.ID, "no"
+				if l.What == "folder" {
+					what = "folder, nobody is in it"
+				}
+				if l.Removed {
+					removed = "yes"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", printable(l.Domain), what, dashed(l.Ports), removed)
+			}
+			if err := w.Flush(); err != nil {
+				return err
+			}
+			if len(list) > 0 && !yes {
+				fmt.Fprintln(cmd.ErrOrStderr(), "memlane: nothing was removed: give --yes for that")
+			}
+			return nil
+		},
+	}
+	d.addAll(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "remove it")
+	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
+	return cmd
+}
+
+// clean returns what the dead have left in a domain, and removes it if it is to.
+func (d *domainFlags) clean(domain string, yes bool) ([]leftoverJSON, error) {
+	there, err := d.participants(domain)
+	if err != nil {
+		return nil, err
+	}
+	var left []leftoverJSON
+	empty := true
+	for _, p := range there {
+		if p.State != inspect.Dead {
+			empty = false
+			continue
+		}
+		shown := shown(p)
+		left = append(left, leftoverJSON{Domain: domain, What: "participant", ID: shown.ID, Ports: shown.ports()})
+	}
+	folder, err := memlane.DomainFolder(domain, &d.config)
+	if err != nil {
+		return nil, err
+	}
+	removed := false
+	if yes {
+		if removed, err = meet.Clean(folder, d.config.Owners); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for i := range left {
+			left[i].Removed = true
+		}
+	}
+	if st, err := os.Stat(folder); removed || empty && err == nil && st.Mode().Perm() == 0o700 {
+		left = append(left, leftoverJSON{Domain: domain, What: "folder", Removed: removed})
+	}
+	return left, nil
+}
