@@ -52,7 +52,7 @@ const description = `What package pubsub promises holds when a publisher or a su
 instruction of what it does in memory, or is stopped there, and goes on when the others have tried all they may.
 Run ` + "`make prove-message`" + ` to add to this table; ` + "`ARGS=\"-only 'publish'\"`" + ` for some of the operations. Places,
 victims, *killed at*, *stopped at*, *late* and *mutants* are as in the section on steps; joining and leaving, which several
-goroutines take part in, are in the section on joins.
+goroutines take part in, are in the section on joins. Of *where the arena grows* every hundredth place is taken.
 
 A publisher that is a victim has two subscribers in the conductor, one of which may be asleep, and there is another
 publisher of the topic. Checked are:

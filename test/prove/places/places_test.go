@@ -13,12 +13,15 @@ func TestTake(t *testing.T) {
 		turns = append(turns, turn{stack: "first of loop"}, turn{stack: "second of loop", stage: fmt.Sprint(i / 19)})
 	}
 	all := Campaign{Every: 1}
-	if taken := all.take(turns); slices.Contains(taken, false) {
+	if taken := all.take(turns, 0); slices.Contains(taken, false) {
 		t.Errorf("without a bound %v are taken", taken)
+	}
+	if taken := all.take(turns, 7); !slices.Equal(taken[:9], []bool{true, false, false, false, false, false, false, true, false}) {
+		t.Errorf("of every seventh %v are taken", taken)
 	}
 	bounded := Campaign{Every: 1, Loops: 2}
 	var got []int
-	for i, taken := range bounded.take(turns) {
+	for i, taken := range bounded.take(turns, 0) {
 		if taken {
 			got = append(got, i)
 		}

@@ -147,7 +147,7 @@ func (r *run) count() error {
 			seen[n]++
 			common = seen[n] == 3
 			if r.trace == nil || common || n < len(r.trace.Places) {
-				r.trace, r.turns, r.taken = trace, turns, r.campaign.take(turns)
+				r.trace, r.turns, r.taken = trace, turns, r.campaign.take(turns, r.op.Every)
 			}
 			if r.op.Mutant {
 				return nil
@@ -202,8 +202,10 @@ func (r *run) turn(s Scene, v *step.Victim) turn {
 }
 
 // take says which places are tried: all, but of an instruction that is executed
-// again and again in a loop only the first times and the last.
-func (c *Campaign) take(turns []turn) []bool {
+// again and again in a loop only the first times and the last; and of those every so
+// many-th.
+func (c *Campaign) take(turns []turn, every int) []bool {
+	every = max(every, c.Every)
 	times, before := map[turn]int{}, map[turn]int{}
 	for _, t := range turns {
 		times[t]++
@@ -211,7 +213,7 @@ func (c *Campaign) take(turns []turn) []bool {
 	taken := make([]bool, len(turns))
 	for i, t := range turns {
 		inside := c.Loops > 0 && before[t] >= c.Loops && before[t] < times[t]-c.Loops
-		taken[i] = !inside && i%c.Every == 0
+		taken[i] = !inside && i%every == 0
 		before[t]++
 	}
 	return taken
