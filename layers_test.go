@@ -85,6 +85,7 @@ var policy = []row{
 	{dir: ".", layer: 6},
 	{dir: "pubsub", layer: 7},
 	{dir: "inspect", layer: 8},
+	{dir: "doctor", layer: 9},
 }
 
 func TestLayers(t *testing.T) {

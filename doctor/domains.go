@@ -1,0 +1,171 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/inspect"
+	"github.com/memlane/memlane/segment"
+)
+
+// domains returns the names of the domains in the folder.
+func (p *patient) domains() []string {
+	names, _ := inspect.Domains(&p.options)
+	return names
+}
+
+// participants returns who takes part in any of them.
+func (p *patient) participants() (list []inspect.Participant) {
+	for _, domain := range p.domains() {
+		found, _ := inspect.Participants(domain, &p.options)
+		list = append(list, found...)
+	}
+	return list
+}
+
+// those returns the participants that are in a state, domain by domain.
+func (p *patient) those(state inspect.State) (list []inspect.Participant) {
+	for _, who := range p.participants() {
+		if who.State == state {
+			list = append(list, who)
+		}
+	}
+	return list
+}
+
+// access: a folder that others may write in, or that is somebody else's, is not used.
+func (p *patient) access() (found []Finding) {
+	for _, domain := range p.domains() {
+		folder, err := memlane.DomainFolder(domain, &p.options)
+		if err != nil {
+			continue
+		}
+		st, err := os.Stat(folder)
+		if err != nil {
+			continue
+		}
+		uid := int(st.Sys().(*syscall.Stat_t).Uid)
+		mode := st.Mode().Perm()
+		switch {
+		case uid != os.Geteuid() && !slices.Contains(p.config.Owners, uid):
+			found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s belongs to user %d", folder, uid),
+				Why: "nothing of it is trusted, and the domain cannot be opened",
+				Fix: fmt.Sprintf("if that user is to take part: --owner %d, or Config.Owners; if not, another folder", uid)})
+		case mode&0o002 != 0, mode&0o020 != 0 && len(p.config.Owners) == 0:
+			found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("others may write in %s, mode %#o", folder, mode),
+				Why: "anybody could put something there in another's name, so that the domain is not opened",
+				Fix: "chmod 700 " + folder + "; for a group of users: chmod 2770, and Config.Owners with their numbers"})
+		}
+	}
+	return found
+}
+
+// segments: what is not a segment of this version is not attached.
+func (p *patient) segments() (found []Finding) {
+	for info, err := range segment.List(&segment.Config{Folder: p.config.Folder, Owners: p.config.Owners}) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			found = append(found, Finding{Level: Unknown, Says: err.Error(), Why: "whether segments can be attached cannot be told", Fix: "give --folder a folder that you may read"})
+		case info.Refused != nil && !errors.Is(info.Refused, segment.ErrEmpty):
+			found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("segment %q: %v", info.Name, info.Refused),
+				Why: "nobody attaches it",
+				Fix: "if nobody needs it: memlane segment rm " + info.Name})
+		case info.Refused != nil:
+			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("segment %q is empty", info.Name),
+				Why: "who made it was killed while it did, or is about to finish; the name is taken",
+				Fix: "memlane segment rm " + info.Name})
+		}
+	}
+	return found
+}
+
+// leftovers: what the dead leave costs nothing but a look, and is removed by the next
+// that opens the domain.
+func (p *patient) leftovers() (found []Finding) {
+	dead := p.those(inspect.Dead)
+	if len(dead) == 0 {
+		return nil
+	}
+	domains := map[string]bool{}
+	for _, who := range dead {
+		domains[who.Domain] = true
+	}
+	return []Finding{{Level: Warning, Says: fmt.Sprintf("%d participants of %d domains have died, and nobody has come since", len(dead), len(domains)),
+		Why: "their sockets and registrations are in the folder still; nobody waits for them", Fix: "memlane clean --yes"}}
+}
+
+// foreign: a folder that two kernels share, or that has survived a boot.
+func (p *patient) foreign() (found []Finding) {
+	who := p.those(inspect.Foreign)
+	if len(who) == 0 {
+		return nil
+	}
+	return []Finding{{Level: Warning, Says: fmt.Sprintf("%d participants are of another kernel, or of before the last boot: domain %q", len(who), who[0].Domain),
+		Why: "memory cannot be shared with a virtual machine, and it cannot be told from here whether they live; they are left alone",
+		Fix: fmt.Sprintf("if no other machine uses the folder: rm %s/%s.domain/sockets/* %s/%s.domain/ports/*/*, while nobody runs", p.folder, who[0].Domain, p.folder, who[0].Domain)}}
+}
+
+// stopped: nobody waits for who is stopped unless he has asked for that.
+func (p *patient) stopped() (found []Finding) {
+	for _, who := range p.those(inspect.Stopped) {
+		found = append(found, Finding{Level: Warning, Says: named(who) + " is stopped",
+			Why: "it does nothing until it is let go on; a publisher with the policy Block waits for a subscriber that is stopped",
+			Fix: fmt.Sprintf("kill -CONT %d, or kill -KILL %d", who.PID, who.PID)})
+	}
+	return found
+}
+
+// stalled: who waits for whom, and who loses messages.
+func (p *patient) stalled() (found []Finding) {
+	for _, domain := range p.domains() {
+		topics, err := inspect.Topics(domain, &p.options)
+		if err != nil || len(topics) == 0 {
+			continue
+		}
+		d, err := memlane.Open(domain, &p.options)
+		if err != nil {
+			continue // access says why
+		}
+		for _, t := range topics {
+			look, err := inspect.Look(d, t.Name)
+			if err != nil {
+				continue // gone meanwhile
+			}
+			for _, publisher := range look.Publishers {
+				found = append(found, waits(domain, t.Name, publisher)...)
+			}
+		}
+		d.Close()
+	}
+	return found
+}
+
+// waits returns what is wrong with those who subscribe to a publisher.
+func waits(domain, topic string, p inspect.Publisher) (found []Finding) {
+	about := fmt.Sprintf("topic %q of domain %q", topic, domain)
+	for _, s := range p.Subscriptions {
+		who := fmt.Sprintf("process %d", s.PID)
+		full := int(s.Behind) >= p.Slots
+		switch {
+		case p.Waiting && full && !s.Peeks:
+			found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s: the publisher, process %d, waits for %s, which is all of the %d slots behind", about, p.PID, who, p.Slots),
+				Why: "the policy is Block: nobody gets anything until that subscriber goes on, leaves or dies",
+				Fix: fmt.Sprintf("see what it does: memlane ps; kill -CONT %d if it is stopped; or publish with DropOldest, or more Slots", s.PID)})
+		case s.Lost > 0 && !s.Peeks:
+			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s: %s has lost %d messages of process %d", about, who, s.Lost, p.PID),
+				Why: "it was a whole ring behind, and the policy is DropOldest; its calls that receive have said so",
+				Fix: "receive faster, or publish with more Slots, or with Block"})
+		}
+	}
+	for _, r := range p.Refused {
+		found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s: process %d is refused by process %d: %s", about, r.PID, p.PID, r.Reason),
+			Why: "it gets none of the messages", Fix: "start both with the same type or Schema"})
+	}
+	return found
+}
