@@ -24,8 +24,8 @@
 SHELL := /bin/bash -o pipefail
 export GOTOOLCHAIN := local
 
-MODULES := . cmd/memlane test bench
-PACKAGES := ./... ./cmd/memlane/... ./test/... ./bench/...
+MODULES := . export/prometheus cmd/memlane test bench
+PACKAGES := ./... ./export/prometheus/... ./cmd/memlane/... ./test/... ./bench/...
 
 .PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
 

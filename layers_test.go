@@ -54,7 +54,7 @@ var policy = []row{
 	{dir: "examples/pubsub/subscriber", layer: 9},
 	{dir: "cmd/memlane/internal/demo", layer: 9, external: []string{"github.com/dustin/go-humanize"}},
 	{dir: "cmd/memlane/internal/bench", layer: 9, external: []string{"github.com/dustin/go-humanize", "golang.org/x/sys/unix"}},
-	{dir: "cmd/memlane", layer: 10, external: []string{"github.com/dustin/go-humanize", "github.com/spf13/cobra", "golang.org/x/term"}},
+	{dir: "cmd/memlane", layer: 10, external: []string{"github.com/dustin/go-humanize", "github.com/prometheus/client_golang/prometheus", "github.com/spf13/cobra", "golang.org/x/term"}},
 	{dir: "internal/explore", layer: 9, unsafe: true, testing: true},
 	{dir: "internal/hostile", layer: 5, testing: true},
 	{dir: "internal/proctest", layer: 9, unsafe: true, testing: true},
@@ -86,6 +86,7 @@ var policy = []row{
 	{dir: "pubsub", layer: 7},
 	{dir: "inspect", layer: 8},
 	{dir: "doctor", layer: 9},
+	{dir: "export/prometheus", layer: 9, external: []string{"github.com/prometheus/client_golang/prometheus"}},
 }
 
 func TestLayers(t *testing.T) {
