@@ -147,7 +147,7 @@ func (r *run) count() error {
 			seen[n]++
 			common = seen[n] == 3
 			if r.trace == nil || common || n < len(r.trace.Places) {
-				r.trace, r.turns, r.taken = trace, turns, r.campaign.take(turns, r.op.Every)
+				r.trace, r.turns, r.taken = trace, turns, r.campaign.take(turns, r.every(len(turns)))
 			}
 			if r.op.Mutant {
 				return nil
@@ -201,11 +201,23 @@ func (r *run) turn(s Scene, v *step.Victim) turn {
 	return turn{v.Syscalls(), s.Stage(), fmt.Sprint([]uint64(v.Stack()))}
 }
 
+// mutantPlaces is at how many places a mutant is tried at least: its mistake may show at
+// few.
+const mutantPlaces = 50
+
+// every is which of n places are taken.
+func (r *run) every(n int) int {
+	every := max(r.op.Every, r.campaign.Every)
+	if r.op.Mutant {
+		return min(every, max(n/mutantPlaces, 1))
+	}
+	return every
+}
+
 // take says which places are tried: all, but of an instruction that is executed
 // again and again in a loop only the first times and the last; and of those every so
 // many-th.
 func (c *Campaign) take(turns []turn, every int) []bool {
-	every = max(every, c.Every)
 	times, before := map[turn]int{}, map[turn]int{}
 	for _, t := range turns {
 		times[t]++
