@@ -159,7 +159,7 @@ bench-peers:
 # another user, who cannot search the folder that the test binary is in, nothing runs; of
 # the rest all.
 ARM64_MOST := ./internal/word ./internal/layout ./internal/region ./internal/memory ./internal/domain ./internal/observe ./internal/sys ./internal/wait ./internal/ring ./internal/meet ./segment ./pubsub ./inspect
-ARM64_SKIP := ^(TestFaultsElsewhere.*|TestParkAnyAllocates|TestSandboxWithoutFutexWaitv|TestKilledAtEvery.*|TestNameNeverRefuses|TestForkedChild|TestSealedAgainst.*|TestSendAndReceive|TestReceiveRefuses|TestCreateAttachRemove|TestCreatorKilled.*|TestKillsFind.*|TestFullTmpfs|TestForkAndPinFlags|TestPrefault|TestMapping(Publisher|Subscriber)|TestAcrossNamespaces|TestAsNobody|.*Architectures.*)$$|TestHostilePeer/253
+ARM64_SKIP := ^(TestFaultsElsewhere.*|TestParkAnyAllocates|TestSandboxWithoutFutexWaitv|TestKilledAtEvery.*|TestCleanerKilled.*|TestNameNeverRefuses|TestForkedChild|TestSealedAgainst.*|TestSendAndReceive|TestReceiveRefuses|TestCreateAttachRemove|TestCreatorKilled.*|TestKillsFind.*|TestFullTmpfs|TestForkAndPinFlags|TestPrefault|TestMapping(Publisher|Subscriber)|TestAcrossNamespaces|TestAsNobody|.*Architectures.*)$$|TestHostilePeer/253
 ARM64_MMAP := ^(TestAnyOffset|TestCloseAmongCalls|TestExactlyOneOfAsync.*|TestFileKeeps.*|TestHugePagesReport.*|TestInvalidateOnly.*|TestMappingOutlives.*|TestPrivateChanges.*|TestProtectionsAre.*|TestRanges|TestReaderAtWriterAt|TestReserve|TestStoreIsSeen.*|TestTruncateGives.*|TestTwoProcesses.*|TestTypedViews.*|TestViewHolds.*|ExampleAt|ExampleMap)$$
 ARM64_HEAP := ^(TestHeap.*|TestPlaceTaken.*|TestConstants.*|TestWrap|Example|ExampleOpen)$$
 EMULATED := MEMLANE_TEST_EMULATOR=qemu-aarch64 GOARCH=arm64 CGO_ENABLED=0 go test -count=1 -exec qemu-aarch64

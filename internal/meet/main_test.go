@@ -25,6 +25,7 @@ func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Helper{
 		"obey":  obey,
 		"live":  live,
+		"clean": cleanUp,
 		"claim": claim,
 		"check": check,
 		"sleep": func([]string) error { return proctest.Hang() },

@@ -2,13 +2,16 @@ package meet_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/proctest"
 )
 
 // deaf is a handler of a port that wants to hear nothing.
@@ -142,4 +145,67 @@ func beThere(dir string) error {
 		}
 	}
 	return errors.New("nobody sees that it is there")
+}
+
+// cleanUp cleans up a domain, for a kill at any time.
+func cleanUp(args []string) error {
+	fmt.Println("ready")
+	var line string
+	fmt.Scanln(&line)
+	_, err := meet.Clean(args[0], nil)
+	return err
+}
+
+// Who cleans up is killed at the first, second, … system call, before and after each. Who
+// is alive is found as before, and the next one finishes what was begun.
+func TestCleanerKilledAtEverySystemCall(t *testing.T) {
+	for name, alive := range map[string]int{"somebody is there": 1, "nobody is there": 0} {
+		t.Run(name, func(t *testing.T) {
+			dir := domain(t)
+			if alive > 0 {
+				add(t, node(t, dir, nil), meet.Publisher, "one")
+			}
+			finished, begun := 0, 0
+			for n, ended := 0, false; !ended; n++ {
+				dead := start(t, nil, dir)
+				dead.must("add s subscriber other", "add x observer other")
+				dead.Kill()
+				before := len(files(t, dir))
+				p := proctest.Start(t, nil, "clean", dir)
+				p.Line()
+				ended = p.KillAtStop(n, func() { p.Send("go"); p.CloseInput() })
+				switch left := len(files(t, dir)); {
+				case left == 2*alive:
+					finished++
+				case left < before:
+					begun++
+				}
+				if alive > 0 {
+					newcomer, err := meet.Open(dir, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, h, took := add(t, newcomer, meet.Observer, "one")
+					next(t, "who is there", h.found)
+					if took > 10*time.Second {
+						t.Errorf("stop %d: it took %v to find him", n, took)
+					}
+					if err := newcomer.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				removed, err := meet.Clean(dir, nil)
+				if errors.Is(err, fs.ErrNotExist) && alive == 0 {
+					removed, err = true, nil // it was killed just after that
+				}
+				if err != nil || removed != (alive == 0) || len(files(t, dir)) != 2*alive {
+					t.Fatalf("stop %d: the next one removed %v, %v, and leaves %q", n, removed, err, files(t, dir))
+				}
+			}
+			t.Logf("%d cleaners had begun when they were killed, %d had finished", begun, finished)
+			if begun == 0 || finished == 0 {
+				t.Error("none was killed in the middle, or none after it")
+			}
+		})
+	}
 }
