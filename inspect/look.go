@@ -95,7 +95,7 @@ func Look(d *memlane.Domain, topic string) (*Snapshot, error) {
 	fail := func(err error) (*Snapshot, error) { return nil, fmt.Errorf("inspect: look at %q: %w", topic, err) }
 	o := &observer{seen: map[*meet.Remote]*seen{}}
 	defer o.close()
-	port := &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Observer, Handler: o}
+	port := &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Observer, Brief: true, Handler: o}
 	inside := domain.Of(d)
 	if err := inside.Add(port); err != nil {
 		return fail(err)

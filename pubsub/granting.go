@@ -159,12 +159,15 @@ func (p granter) Grow(index, bytes int) ([]byte, error) {
 		p.pending = &pending{m, map[*meet.Remote]bool{}}
 	}
 	// Everybody gets it before a message names it: whoever joins from now on gets
-	// it after the others. A peer whose socket is full gets it the next time.
+	// it after the others. Of a peer who does not read it waits in the queue.
 	for r := range p.peers {
 		if p.pending.told[r] {
 			continue
 		}
-		if err := r.Send(typeChunk, chunk{uint32(index)}.encode(), p.pending.memory.File()); err != nil && !errors.Is(err, meet.ErrGone) {
+		switch err := r.Post(typeChunk, chunk{uint32(index)}.encode(), p.pending.memory.File()); {
+		case errors.Is(err, meet.ErrBusy):
+			p.domain.Node().Drop(r, err) // for too long: it goes on when it reads again
+		case err != nil && !errors.Is(err, meet.ErrGone):
 			return nil, fmt.Errorf("announce it: %w", err)
 		}
 		p.pending.told[r] = true

@@ -50,15 +50,17 @@ type chunks struct {
 	why     error // of over, if it is this process that could not have more
 }
 
-// chunkTime is how long a message waits for the chunk that it is in. It was sent
-// before the message was published, so that nothing is missing but that our
-// own goroutine reads it.
-const chunkTime = 10 * time.Second
+// A message waits for the chunk that it is in so many times so long. It was sent before
+// the message was published, so that nothing is missing but that our own goroutine reads
+// it. If the process is stopped meanwhile, that is one time, however long it takes.
+const (
+	chunkTimes = 100
+	chunkTime  = 100 * time.Millisecond
+)
 
 // get returns a chunk, for [ring.NewReader].
 func (c *chunks) get(i int) ([]byte, error) {
-	var patience <-chan time.Time
-	for {
+	for times := 0; ; {
 		c.mu.Lock()
 		m, over, why, arrived := c.memory[i], c.over, c.why, c.arrived
 		c.mu.Unlock()
@@ -73,13 +75,13 @@ func (c *chunks) get(i int) ([]byte, error) {
 		case over || i >= ring.ChunksMax:
 			return nil, fmt.Errorf("%w: a message in chunk %d of the arena, which was never sent", ErrCorrupt, i)
 		}
-		if patience == nil {
-			patience = time.After(chunkTime)
+		if times == chunkTimes {
+			return nil, fmt.Errorf("%w: chunk %d of the arena has not come in %v", ErrCorrupt, i, chunkTimes*chunkTime)
 		}
 		select {
 		case <-arrived:
-		case <-patience:
-			return nil, fmt.Errorf("%w: chunk %d of the arena has not come in %v", ErrCorrupt, i, chunkTime)
+		case <-time.After(chunkTime):
+			times++
 		}
 	}
 }

@@ -122,7 +122,7 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 		s.config.Quota = 1 << 30
 	}
 	s.sources.Store(&[]*source{})
-	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Handler: asker{s},
+	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Brief: true, Handler: asker{s},
 		Settings: settings{0, s.config.Schema}.encode()}
 	if err := s.domain.Own(s); err != nil {
 		return fail(err, "")

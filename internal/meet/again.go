@@ -112,6 +112,9 @@ func (n *Node) meeting(i instance) (ports []*Port, err error) {
 	}
 	n.mu.Lock()
 	all := maps.Clone(n.ports)
+	for k, ours := range all {
+		all[k] = slices.Clone(ours) // forget deletes from the slice
+	}
 	n.mu.Unlock()
 	for k, ours := range all {
 		for _, p := range ours {

@@ -24,3 +24,10 @@ func BootID() string { return bootID() }
 func CheckHello(fd int) error {
 	return checkDescriptors(&frame{kind: frameHello}, []int{fd})
 }
+
+// Meeting is how many ports of ours meet some of a participant's, as is looked when the
+// connection was lost.
+func (n *Node) Meeting(id uint64) int {
+	ports, _ := n.meeting(instance{n.self.boot, id})
+	return len(ports)
+}

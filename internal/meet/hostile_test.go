@@ -338,7 +338,7 @@ func TestUnpleasantPeer(t *testing.T) {
 				break
 			}
 		}
-		if got := victim.do("troubles"); !strings.Contains(got, "4096 announcements and answers wait") {
+		if got := victim.do("troubles"); !strings.Contains(got, "too much waits for it: 4096 packets") {
 			t.Errorf("troubles: %s", got)
 		}
 	})
@@ -564,7 +564,8 @@ func TestStarvedAdd(t *testing.T) {
 	}
 }
 
-// A peer that does not read is dropped when too much waits for it.
+// The connection to a peer that does not read ends when too much waits for it; when it
+// reads again it is met again.
 func TestQueueIsBounded(t *testing.T) {
 	dir := domain(t)
 	p := start(t, nil, dir)
@@ -581,7 +582,102 @@ func TestQueueIsBounded(t *testing.T) {
 		add(t, n, meet.Publisher, "topic")
 	}
 	next(t, "lost", h.lost)
-	if list := n.Troubles(); len(list) != 1 || !errors.Is(list[0].Err, meet.ErrQuota) {
+	if list := n.Troubles(); len(list) != 1 || !errors.Is(list[0].Err, meet.ErrBusy) {
 		t.Errorf("troubles: %v", list)
 	}
+	p.Signal(syscall.SIGCONT)
+	next(t, "found again", h.found)
+}
+
+// What a port that is gone has sent does not wait for a peer that does not read, if it is
+// of no use any more: descriptors neither.
+func TestBriefPortsLeaveNothing(t *testing.T) {
+	dir := domain(t)
+	p := start(t, nil, dir)
+	p.must("add s subscriber topic")
+	n := node(t, dir, &meet.Config{Queue: 100, Answer: time.Millisecond})
+	_, h, _ := add(t, n, meet.Publisher, "topic")
+	r := next(t, "found", h.found)
+	stop(t, p)
+	for r.Send(1, make([]byte, 3000)) == nil {
+	}
+	for r.Send(1, nil) == nil {
+	}
+	memory, err := os.CreateTemp(t.TempDir(), "memory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer memory.Close()
+	before := openFiles(t)
+	for range 300 {
+		port := &meet.Port{Kind: meet.Topic, Name: "topic", Role: meet.Publisher, Brief: true, Handler: newRecorder()}
+		if err := n.Add(port); err != nil {
+			t.Fatal(err)
+		}
+		r := next(t, "found", port.Handler.(*recorder).found)
+		if err := r.Post(1, nil, memory); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Remove(port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := openFiles(t); after > before+10 {
+		t.Errorf("%d descriptors are left", after-before)
+	}
+	if err := r.Err(); err != nil {
+		t.Errorf("the connection ends: %v", err)
+	}
+}
+
+// A participant has no more ports than its peers let it have: it is told so, and nobody
+// drops it.
+func TestPortsAreBounded(t *testing.T) {
+	dir := domain(t)
+	n := node(t, dir, &meet.Config{Ports: 3})
+	add(t, n, meet.Publisher, "topic")
+	add(t, n, meet.Subscriber, "topic")
+	last, _, _ := add(t, n, meet.Subscriber, "topic")
+	more := &meet.Port{Kind: meet.Topic, Name: "topic", Role: meet.Subscriber, Handler: newRecorder()}
+	err := n.Add(more)
+	if !errors.Is(err, meet.ErrQuota) || !strings.Contains(err.Error(), "open the domain once more") {
+		t.Errorf("%v; want %v, and what to do", err, meet.ErrQuota)
+	}
+	if err := n.Remove(last); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Add(more); err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
+}
+
+// Ports come and go while a participant whose connection was lost is looked for.
+func TestLookForThePeerWhilePortsGo(t *testing.T) {
+	dir := domain(t)
+	n, other := node(t, dir, nil), node(t, dir, nil)
+	add(t, other, meet.Publisher, "topic")
+	var ports []*meet.Port
+	for range 50 {
+		p, _, _ := add(t, n, meet.Subscriber, "topic")
+		ports = append(ports, p)
+	}
+	looked := make(chan int)
+	go func() {
+		looked <- n.Meeting(other.ID())
+		most := 0
+		for range 300 {
+			most = max(most, n.Meeting(other.ID()))
+		}
+		looked <- most
+	}()
+	if got := <-looked; got != len(ports) {
+		t.Errorf("%d of %d ports meet the other's", got, len(ports))
+	}
+	for len(ports) > 0 {
+		if err := n.Remove(ports[0]); err != nil {
+			t.Fatal(err)
+		}
+		ports = ports[1:]
+	}
+	<-looked
 }

@@ -39,7 +39,8 @@ type Config struct {
 	// Queue is how many announcements and answers wait at most for a peer that does
 	// not read, before it is dropped; 0 is 4096.
 	Queue int
-	// Ports is how many ports a peer may have, before it is dropped; 0 is 4096.
+	// Ports is how many ports a participant may have: we, and a peer, before it is dropped;
+	// 0 is 4096.
 	Ports int
 }
 
@@ -62,6 +63,7 @@ type Node struct {
 	mu        sync.Mutex // guards what follows; taken before a conn's
 	closed    bool
 	ports     map[key][]*Port
+	count     int // of them
 	lastPort  uint32
 	conns     map[*conn]struct{}
 	links     map[uint64]*conn // by instance: at most one of them is or will be the connection to it

@@ -21,7 +21,10 @@ type Port struct {
 	Name     string // 1 to 200 bytes of UTF-8, without control characters
 	Role     Role
 	Settings []byte // at most 1 KiB, told to those who find it
-	Handler  Handler
+	// Brief: what it has sent is of no use any more when it is removed, and is not sent then
+	// to a peer that has not read it.
+	Brief   bool
+	Handler Handler
 
 	id   uint32
 	node *Node // it was added to
@@ -137,6 +140,12 @@ func (n *Node) Add(p *Port) error {
 		n.mu.Unlock()
 		return fail(fmt.Errorf("%w: it was added before", os.ErrInvalid), "make another")
 	}
+	if n.count >= n.config.Ports {
+		n.mu.Unlock()
+		return fail(fmt.Errorf("%w: it would be more than %d publishers and subscribers of a participant", ErrQuota, n.config.Ports),
+			"close what is not needed, or open the domain once more for the others")
+	}
+	n.count++
 	n.lastPort++
 	p.id, p.node = n.lastPort, n
 	n.ports[k] = append(n.ports[k], p)
@@ -235,6 +244,7 @@ func (n *Node) forget(p *Port) bool {
 		n.mu.Unlock()
 		return false
 	}
+	n.count--
 	// Another slice: portsOf has handed out this one's elements, not it.
 	n.ports[k] = slices.Delete(n.ports[k], at, at+1)
 	if len(n.ports[k]) == 0 {
@@ -295,7 +305,7 @@ func (r *Remote) Send(t uint16, body []byte, files ...*os.File) error {
 }
 
 // Post is [Remote.Send] of what the peer has to have, sooner or later: it waits for room
-// in a queue, up to which the error matches ErrQuota.
+// in a queue; the error matches ErrBusy if there is none in that either.
 func (r *Remote) Post(t uint16, body []byte, files ...*os.File) error {
 	return r.send(t, body, files, true)
 }

@@ -41,7 +41,7 @@ func (c *conn) do(t task) error {
 		delete(c.asked, p.id)
 		if c.told[p.id] {
 			delete(c.told, p.id)
-			return c.transmit(&frame{kind: framePortGone, from: p.id})
+			return c.forget(p)
 		}
 		return nil
 	}
@@ -163,6 +163,17 @@ func (c *conn) handlePort(f *frame) error {
 	return nil
 }
 
+// forget tells the peer that a port is gone, if he was told of it.
+func (c *conn) forget(p *Port) error {
+	c.mu.Lock()
+	untold := c.takeBack(p)
+	c.mu.Unlock()
+	if untold {
+		return nil
+	}
+	return c.transmit(&frame{kind: framePortGone, from: p.id})
+}
+
 // transmit sends a frame, or has it sent when there is room. An error ends the
 // connection; that the peer is gone is none, because it can have sent something
 // before.
@@ -170,9 +181,6 @@ func (c *conn) transmit(f *frame) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.raw == nil {
-		return nil
-	}
-	if f.kind == framePortGone && c.takeBack(f.from) {
 		return nil
 	}
 	bytes := f.encode()
@@ -192,10 +200,11 @@ type packet struct {
 }
 
 // enqueue has a packet sent when there is room; c.mu is held. The descriptors stay the
-// caller's.
+// caller's. A peer of whom too much waits may be stopped, and is not to blame: it begins
+// another connection when it finds that this one has ended.
 func (c *conn) enqueue(bytes []byte, fds []int) error {
 	if len(c.queue) >= c.node.config.Queue {
-		return fmt.Errorf("%w: %d announcements and answers wait for a peer that does not read", ErrQuota, len(c.queue))
+		return fmt.Errorf("%w, and too much waits for it: %d packets", ErrBusy, len(c.queue))
 	}
 	p := packet{bytes: bytes}
 	for _, fd := range fds {
@@ -215,15 +224,20 @@ func (c *conn) enqueue(bytes []byte, fds []int) error {
 	return nil
 }
 
-// takeBack takes a port out of the queue that was not told yet; c.mu is held.
-func (c *conn) takeBack(id uint32) bool {
-	untold := false
+// takeBack takes out of the queue what is there of a port that is gone: that it is there,
+// and, if that is no use any more, what it has sent; c.mu is held. It says whether the
+// peer does not know of the port.
+func (c *conn) takeBack(p *Port) (untold bool) {
 	kept := c.queue[:0]
 	for _, packet := range c.queue {
 		f, err := decodeFrame(packet.bytes)
-		if err == nil && f.from == id && (f.kind == framePort || f.kind == frameAsk) {
-			untold = untold || f.kind == framePort
-		} else {
+		switch ours := err == nil && f.from == p.id; {
+		case ours && f.kind == framePort:
+			untold = true
+		case ours && f.kind == frameAsk:
+		case ours && f.kind == frameMessage && p.Brief:
+			closeAll(packet.fds)
+		default:
 			kept = append(kept, packet)
 		}
 	}

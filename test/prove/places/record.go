@@ -45,7 +45,7 @@ func (t Tally) Good(op *Operation) bool {
 	if op.Mutant {
 		return t.broken+t.stuck > 0
 	}
-	return t.broken+t.stuck+t.missed() == 0
+	return t.broken+t.stuck == 0 && (t.missed() == 0 || op.Every > 0)
 }
 
 // String returns the tally for people.

@@ -18,7 +18,9 @@ type Operation struct {
 	Name string
 	// Stages are what can have become of it, in the order in which it goes through them.
 	Stages []string
-	Every  int  // take every so many-th of its places, which are too many; 0: all
+	// Every: take every so many-th of its places, which are too many; 0: all. Nor does it go
+	// the same way each time then: places that no victim comes by are counted, and no fault.
+	Every  int
 	Quiet  bool // it must make no system call
 	Mutant bool // the victim breaks the rules, and the judge must notice
 	Stops  bool // of a mutant: it is stopped too, not only killed
