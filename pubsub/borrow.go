@@ -41,8 +41,8 @@ func (b *Borrowed) Release() {
 // Borrow is [Subscriber.Receive] that does not copy messages which are in the
 // publisher's arena; small ones it copies. Data is good until Release, or until the
 // subscriber is closed, whatever else is received meanwhile; but if the connection to a
-// publisher that lives is lost, which Receive tells of, it may use again what was borrowed
-// of it before.
+// publisher that lives is lost, as when one of the two has no descriptors left, it may use
+// again what was borrowed of it before.
 //
 // At most 64 messages of a publisher can be borrowed at once, and an eighth of its
 // ArenaLimit, where a message of a batch counts as the whole batch. Beyond that the
@@ -99,7 +99,7 @@ func (s *Subscriber) tryBorrow(b *Borrowed) error {
 	sources := *s.sources.Load()
 	for range sources {
 		src := s.turnTo(sources)
-		if src.reader.Quiet() && !src.gone.Load() {
+		if src.reader.Quiet() && !src.gone.Load() || s.handOver(src) {
 			continue
 		}
 		spare, buffer := s.spares.get()

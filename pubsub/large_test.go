@@ -108,7 +108,7 @@ func TestTooLargeToPublish(t *testing.T) {
 	}{
 		{0, 128 << 20, "at most 134217728, half of ArenaLimit"},
 		{1 << 20, 1 << 19, "at most 524288, half of ArenaLimit"},
-		{3 << 20, 2 << 20, "at most 2097152, as ArenaLimit is 3145728"},
+		{3 << 20, 2 << 20, "at most 2097152, half of ArenaLimit"}, // which is rounded up
 	} {
 		p, _ := pair(t, &pubsub.PublisherConfig{ArenaLimit: c.limit}, nil)
 		b := make([]byte, c.most+1)
@@ -123,4 +123,27 @@ func TestTooLargeToPublish(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// A limit that is no power of two is rounded up: what fits into half of it has room, after
+// whatever was published before.
+func TestLimitIsAPowerOfTwo(t *testing.T) {
+	p, s := pair(t, &pubsub.PublisherConfig{ArenaLimit: 1_000_000}, nil)
+	for i := range uint64(300) {
+		if err := p.Publish(background, message(i, 3000+int(i%2)*2000)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Receive(background); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, n := range []int{300_000, 500_000, 1 << 19} {
+		if err := p.Publish(background, message(uint64(300+i), n)); err != nil {
+			t.Fatalf("%d bytes: %v", n, err)
+		}
+		if _, err := s.Receive(background); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says(t, p.Publish(background, make([]byte, 1<<19+1)), pubsub.ErrTooLarge, "half of ArenaLimit")
 }

@@ -26,11 +26,10 @@ type PublisherConfig struct {
 	// of two.
 	Slots, SlotBytes int
 
-	// ArenaBytes is how large the arena is at first; 64 KiB. It is rounded up to a
-	// power of two. ArenaLimit is what it grows to if that is needed; 256 MiB. A
-	// message, or a batch, can have half of a limit that is a power of two; and each
-	// subscriber can borrow an eighth of it at once, so that larger messages are only
-	// received as copies.
+	// ArenaBytes is how large the arena is at first; 64 KiB. ArenaLimit is what it grows to
+	// if that is needed; 256 MiB. Both are rounded up to powers of two. A message, or a
+	// batch, can have half of the limit; and each subscriber can borrow an eighth of it at
+	// once, so that larger messages are only received as copies.
 	ArenaBytes, ArenaLimit int
 
 	// Schema says what the messages are, in any way that publishers and subscribers
@@ -55,6 +54,11 @@ func (c *PublisherConfig) ring() ring.Config {
 	}
 	if r.ArenaLimit == 0 {
 		r.ArenaLimit = min(max(256<<20, 4*r.ArenaBytes), maxArena)
+	}
+	// It grows in powers of two, so that with another limit there would be a rest in the end
+	// that no large message fits into.
+	if r.ArenaLimit > r.ArenaBytes {
+		r.ArenaLimit = powerOfTwo(r.ArenaLimit)
 	}
 	if r.Policy == 0 {
 		r.Policy = ring.DropOldest
@@ -171,7 +175,9 @@ func (p *Publisher) TryPublish(message []byte) error {
 }
 
 // PublishBatch publishes copies of several messages at once: every subscriber gets
-// all of them, one after the other, or none. It is much faster than one by one.
+// all of them, one after the other, or none. It is much faster than one by one. Only of
+// a batch of more than 64 KiB a subscriber can lose the rest, and is told so, if the
+// connection is lost in its middle, or 128 others leave between two of its calls.
 func (p *Publisher) PublishBatch(ctx context.Context, messages [][]byte) error {
 	if err := cause(ctx); err != nil {
 		return p.explain(err)
@@ -196,7 +202,7 @@ func (p *Publisher) explained(op string, err error) error {
 	fix := ""
 	switch {
 	case errors.Is(err, ErrTooLarge):
-		fix = "make PublisherConfig.ArenaLimit the power of two that is twice as large, or the message smaller"
+		fix = "make PublisherConfig.ArenaLimit twice as large as the message, or the message smaller"
 	case errors.Is(err, ErrArenaFull):
 		fix = "publish or discard loans; have subscribers release what they borrow; make PublisherConfig.ArenaLimit larger"
 	case errors.Is(err, ErrFull):

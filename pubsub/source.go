@@ -380,6 +380,23 @@ func (s *Subscriber) remove(src *source) {
 	}
 }
 
+// handOver has a publisher that is here again take the place of the source that it was
+// before, between two messages, and says whether it did. That source may never be drained:
+// the publisher lives, and writes into the same ring as before; and while this is no
+// subscriber of its, it waits for nobody here.
+func (s *Subscriber) handOver(src *source) bool {
+	if !src.gone.Load() || src.reader.Within() {
+		return false
+	}
+	s.mu.Lock()
+	here := s.again[src.id] != nil
+	s.mu.Unlock()
+	if here {
+		s.remove(src)
+	}
+	return here
+}
+
 // forget is remove that returns the source's publisher, if it is here again.
 func (s *Subscriber) forget(src *source) *meet.Remote {
 	s.mu.Lock()

@@ -22,8 +22,9 @@ import (
 // 0, has the defaults. What is below 0 is an error that matches os.ErrInvalid.
 type SubscriberConfig struct {
 	// History is how many of the messages that were published before it
-	// subscribed it gets of each publisher, if they are still in its ring: at least
-	// so many, as batches are not divided. None by default; [AllHistory] are all.
+	// subscribed it gets of each publisher, if they are still in its ring and, those that
+	// fit in no slot, in its arena, which without subscribers does not grow for them: at
+	// least so many, as batches are not divided. None by default; [AllHistory] are all.
 	History int
 
 	// Peek: no publisher waits for this subscriber, whatever its policy is, and
@@ -348,6 +349,9 @@ func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err 
 	sources := *s.polled
 	for range sources {
 		src := s.turnTo(sources)
+		if s.handOver(src) {
+			continue
+		}
 		data, sequence, err := src.reader.Next(s.buffer[:0])
 		if err == nil {
 			s.adapt(data)

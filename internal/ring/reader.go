@@ -423,6 +423,10 @@ func (r *Reader) Continue(from Start) {
 	}
 }
 
+// Within says whether the next message is in the middle of a batch, which Where cannot
+// tell.
+func (r *Reader) Within() bool { return r.batch.count != 0 }
+
 // Where returns the next message, for Continue.
 func (r *Reader) Where() Start { return Start{Position: r.position, Sequence: r.expect} }
 
