@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync"
 	"strings"
 	"testing"
 	"time"
@@ -283,8 +284,10 @@ func TestLocked(t *testing.T) {
 	p, s := pair(t, &pubsub.PublisherConfig{Policy: pubsub.Block}, nil)
 	l := p.Locked()
 	const each = 2000
+	var publishers sync.WaitGroup
+	defer publishers.Wait() // the last one may be about to return
 	for g := range uint64(4) {
-		go func() {
+		publishers.Go(func() {
 			for i := uint64(0); i < each; i += 2 {
 				one, other := message(g*each+i, 20), message(g*each+i+1, 20)
 				var err error
@@ -306,7 +309,7 @@ func TestLocked(t *testing.T) {
 					t.Error(err)
 				}
 			}
-		}()
+		})
 	}
 	var next [4]uint64
 	for range 4 * each {
