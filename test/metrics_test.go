@@ -38,7 +38,7 @@ func TestMetrics(t *testing.T) {
 		`memlane_messages_lost_total\{.*topic="n"\} 0`,
 		`# TYPE memlane_messages_received_total counter`,
 	} {
-		if code != 200 || !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(body) {
+		if code != 200 || !regexp.MustCompile(`(?m)^`+want+`$`).MatchString(body) {
 			t.Errorf("code %d, no line %s in\n%s", code, want, body)
 		}
 	}
