@@ -53,6 +53,12 @@ test:
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
 		-not-run 'make prove-topics: kills of publishers and subscribers by the ten thousand, in minutes; 100 of them are here' \
 		-not-run 'make prove-step: a kill after every instruction of every operation; of three it is here' \
+		-not-run 'make prove-message: the same of topics; of some it is here' \
+		-not-run 'make prove-joins: a kill at every store and system call from joining to leaving; every hundredth is here' \
+		-not-run 'make prove-litmus: the order between processes, many million times; seconds of it are here' \
+		-not-run 'make prove-explore: walks by lot; 300 of each configuration are here' \
+		-not-run 'make prove-hostile: processes that mean harm, for as long as is told' \
+		-not-run 'make prove-fuzz: many million inputs; the seeds are here' \
 		-not-run 'make models: all states of the models in spec/models, in minutes; needs Spin' \
 		-not-run 'make lint: formatting, vet for both architectures, staticcheck'
 

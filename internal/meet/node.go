@@ -36,8 +36,8 @@ type Config struct {
 	Owners []int
 	// Answer is how long Add waits for peers that do not answer; 0 is 100 ms.
 	Answer time.Duration
-	// Queue is how many announcements and answers wait at most for a peer that does
-	// not read, before it is dropped; 0 is 4096.
+	// Queue is how many packets wait at most for a peer that does not read, before the
+	// connection to it ends; 0 is 4096.
 	Queue int
 	// Ports is how many ports a participant may have: we, and a peer, before it is dropped;
 	// 0 is 4096.

@@ -124,24 +124,24 @@ func (c *campaign) try(ctx context.Context, o *operation, t *tally) error {
 	if o.mutant {
 		like = called("publish") // which it is, but for its mistake
 	}
-	kills, err := c.survey(like, t)
+	places, err := c.survey(like, t)
 	if err != nil {
 		return err
 	}
 	if o.mutant {
-		c.random(o.name).Shuffle(len(kills), func(i, j int) { kills[i], kills[j] = kills[j], kills[i] })
-		kills = kills[:min(mutantVictims, len(kills))]
+		c.random(o.name).Shuffle(len(places), func(i, j int) { places[i], places[j] = places[j], places[i] })
+		places = places[:min(mutantVictims, len(places))]
 	}
-	t.killPlaces = len(kills)
+	t.killPlaces = len(places)
 	if !o.mutant {
-		t.stopPlaces = len(kills)
+		t.stopPlaces = len(places)
 	}
 	type job struct {
 		place
 		kill bool
 	}
 	var jobs []job
-	for _, p := range kills {
+	for _, p := range places {
 		jobs = append(jobs, job{p, true})
 		if !o.mutant {
 			jobs = append(jobs, job{p, false})
