@@ -102,6 +102,10 @@ func (d *folder) removePorts() {
 // remove removes the folder if it is empty and nobody opens the domain just now, and
 // says whether it did.
 func (d *folder) remove() bool {
+	// Who is there keeps it anyway; and who is stopped with the lock keeps others from coming.
+	if there, err := names(d.root, "sockets"); len(there) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
 	lock, err := sys.Openat(d.root, ".", syscall.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return false

@@ -209,3 +209,38 @@ func TestCleanerKilledAtEverySystemCall(t *testing.T) {
 		})
 	}
 }
+
+// Who cleans up is stopped at every system call, before it and after it, while others come
+// and go. They find each other as before, and wait for nothing.
+func TestCleanerStoppedAtEverySystemCall(t *testing.T) {
+	dir := domain(t)
+	add(t, node(t, dir, nil), meet.Publisher, "one")
+	dead := start(t, nil, dir)
+	dead.must("add s subscriber other", "add x observer other")
+	dead.Kill()
+	p := proctest.Start(t, nil, "clean", dir)
+	p.Line()
+	looks := 0
+	p.LookAtStops(func() { p.Send("go"); p.CloseInput() }, func() {
+		looks++
+		newcomer, err := meet.Open(dir, nil)
+		if err != nil {
+			t.Errorf("stop %d: %v", looks, err)
+			return
+		}
+		_, h, took := add(t, newcomer, meet.Observer, "one")
+		next(t, "who is there", h.found)
+		if took > 10*time.Second {
+			t.Errorf("stop %d: it took %v to find him", looks, took)
+		}
+		if err := newcomer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if looks < 20 {
+		t.Errorf("it was stopped %d times", looks)
+	}
+	if left := files(t, dir); len(left) != 2 {
+		t.Errorf("it leaves %q", left)
+	}
+}
