@@ -57,11 +57,23 @@ func main() {
 			if e.Test != "" {
 				skipped = append(skipped, key+": "+reason(output[key]))
 			}
+			delete(output, key)
 		case "fail", "build-fail":
 			failed++
 			for _, line := range output[key] {
 				if e.Test != "" || !isSummary(line) {
 					fmt.Print(line)
+				}
+			}
+			delete(output, key)
+			if e.Test != "" {
+				break
+			}
+			// Of a package that was ended, as after its time, the tests that were running have no
+			// result, and one of them has the stacks.
+			for key, lines := range output {
+				if strings.HasPrefix(key, e.Package+" ") {
+					fmt.Print(strings.Join(lines, ""))
 				}
 			}
 		}
