@@ -139,6 +139,44 @@ func TestQuotaIsFinal(t *testing.T) {
 	}
 }
 
+// That a connection was lost is told also when the publisher is here again before anybody
+// has looked.
+func TestToldThoughHereAgain(t *testing.T) {
+	folder := t.TempDir()
+	ours, its := open(t, folder), open(t, folder)
+	lose := loser(t, its, ours)
+	var publishers []*pubsub.Publisher
+	var subscribers []*pubsub.Subscriber
+	for _, topic := range []string{"images", "numbers"} {
+		p, err := pubsub.Publish(its, topic, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := pubsub.Subscribe(ours, topic, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		publishers, subscribers = append(publishers, p), append(subscribers, s)
+	}
+	lose(syscall.EMFILE)
+	eventually(t, "lost", func() bool { return publishers[1].Subscribers() == 0 })
+	eventually(t, "begun again", func() bool {
+		subscribers[1].TryReceive()
+		return publishers[1].Subscribers() == 1
+	})
+	// What is said on the connection before this is answered says that the first is here.
+	if _, err := pubsub.Subscribe(ours, "images", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := subscribers[0].TryReceive(); !errors.Is(err, syscall.EMFILE) && !errors.Is(err, meet.ErrStarved) {
+		t.Errorf("%v; want that the connection was lost", err)
+	}
+	eventually(t, "received from again", func() bool {
+		subscribers[0].TryReceive()
+		return publishers[0].Subscribers() == 2
+	})
+}
+
 // Who meets a process that is starved just then is met when it is not any more.
 func TestStarvedIsMetLater(t *testing.T) {
 	for left := range 4 {

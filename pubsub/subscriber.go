@@ -350,6 +350,9 @@ func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err 
 	for range sources {
 		src := s.turnTo(sources)
 		if s.handOver(src) {
+			if why := src.chunks.ending(); why != nil {
+				return nil, 0, 0, s.explain(why)
+			}
 			continue
 		}
 		data, sequence, err := src.reader.Next(s.buffer[:0])
