@@ -146,7 +146,7 @@ models:
 bench-sync:
 	go build -o bin/bench-sync ./bench/sync && bin/bench-sync $(ARGS)
 
-# ARGS='--rounds 9', '--json'. For one part: bin/memlane bench latency.
+# ARGS='--rounds 9', '-o json'. For one part: bin/memlane bench latency.
 bench: build
 	for part in latency throughput fanout park; do bin/memlane bench $$part $(ARGS) || exit 1; done
 	bin/memlane bench compare

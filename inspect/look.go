@@ -39,6 +39,7 @@ type Publisher struct {
 	SlotBytes     int            // of each
 	ArenaBytes    uint64         // of larger messages and batches
 	Published     uint64         // messages
+	Bytes         uint64         // of those, and perhaps of one that is just being published
 	Waiting       bool           // it waits for a subscriber just now
 	Blocked       uint64         // how often it has had to
 	Wakes         uint64         // how often it asked the kernel to wake subscribers
@@ -89,7 +90,8 @@ func (nobody) Error() string { return "nobody takes part in it" }
 // Is says that it matches fs.ErrNotExist.
 func (nobody) Is(target error) bool { return target == fs.ErrNotExist }
 
-// Look looks at a topic. Those who do not answer within 100 ms are listed as such.
+// Look looks at a topic. Those who do not answer within 100 ms, or a second if they are
+// seen to be running, are listed as such.
 // Errors match [ErrNobody].
 func Look(d *memlane.Domain, topic string) (*Snapshot, error) {
 	fail := func(err error) (*Snapshot, error) { return nil, fmt.Errorf("inspect: look at %q: %w", topic, err) }
@@ -277,7 +279,7 @@ func (o *observer) snapshot(topic string) *Snapshot {
 		look := s.view.Look()
 		p := Publisher{
 			ID: s.id, PID: s.pid, Policy: pubsub.Policy(look.Policy), Slots: look.Slots, SlotBytes: look.SlotBytes, ArenaBytes: look.ArenaBytes,
-			Published: look.Sequence, Waiting: look.Waiting, Blocked: look.Blocked, Wakes: look.Wakes, Evicted: look.Evicted,
+			Published: look.Sequence, Bytes: look.Bytes, Waiting: look.Waiting, Blocked: look.Blocked, Wakes: look.Wakes, Evicted: look.Evicted,
 		}
 		told := map[*seen]bool{}
 		for _, m := range s.members {

@@ -62,6 +62,7 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		return p.refuse(r, reason)
 	}
 	mem, entry, err := ring.OpenEntry(m.Files[0], int(l.at))
+	m.Files[0].Close() // see source.open
 	if meet.Starved(err) {
 		return p.refuse(r, fmt.Sprintf("the publisher's process cannot have the subscriber's memory: %.1000v", err))
 	}

@@ -115,8 +115,9 @@ type pending struct {
 // control characters. There may be several publishers of a topic: the messages of
 // each are in order.
 //
-// When it returns, all subscribers that were there have been told, but for those
-// that did not answer within 100 ms; see [Publisher.WaitSubscribers].
+// When it returns, all subscribers that were there have been told, but for those that did
+// not answer within 100 ms because they are stopped, or, though they are not, within a
+// second; see [Publisher.WaitSubscribers].
 func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, error) {
 	if c == nil {
 		c = &PublisherConfig{}

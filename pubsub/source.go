@@ -287,9 +287,11 @@ func (s *Subscriber) over(src *source, why error) {
 	s.change(*s.sources.Load())
 }
 
-// open maps memory of the publisher's.
+// open maps memory of the publisher's, and closes its file: a descriptor is one less for
+// others as long as it is open, and whoever sees what comes of it may need one.
 func (src *source) open(f *os.File) (*memory.Memory, error) {
 	m, err := memory.Open(f, src.quota)
+	f.Close()
 	if err == nil {
 		src.quota -= int64(m.Region().Len())
 	}

@@ -7,6 +7,7 @@ import (
 // PublisherStats is what a publisher has done so far.
 type PublisherStats struct {
 	Published  uint64 // messages
+	Bytes      uint64 // of those
 	Blocked    uint64 // how often it had to wait for a subscriber
 	Wakes      uint64 // how often it asked the kernel to wake subscribers
 	Evicted    uint64 // subscribers that were let go because their words made no sense
@@ -21,7 +22,7 @@ func (p *Publisher) Stats() PublisherStats {
 		return PublisherStats{} // it is closed
 	}
 	l := v.Look()
-	return PublisherStats{l.Sequence, l.Blocked, l.Wakes, l.Evicted, l.ArenaBytes}
+	return PublisherStats{l.Sequence, l.Bytes, l.Blocked, l.Wakes, l.Evicted, l.ArenaBytes}
 }
 
 // SubscriberStats is what a subscriber has done so far, with all publishers, also those

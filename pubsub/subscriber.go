@@ -93,16 +93,17 @@ type Subscriber struct {
 // and goes more often is only received from where it is.
 const untilMost = 256
 
-// answerTime is how long Subscribe waits for publishers that do not answer.
+// answerTime is how long Subscribe waits for publishers that do not answer and are stopped,
+// or may be.
 const answerTime = 100 * time.Millisecond
 
 // Subscribe begins to receive a topic.
 //
 // When it returns, everything that the publishers which are there publish from then on
-// is received, or reported as lost; but for those that have not answered within
-// 100 ms, because they are stopped: they follow when they go on. Publishers that
-// come later are received from their first message on, but for those that have waited
-// 100 ms in vain for this process because it was stopped: see [Publish].
+// is received, or reported as lost; but for those that have not answered within 100 ms
+// because they are stopped, or, though they are not, within a second: they follow when
+// they do. Publishers that come later are received from their first message on, but for
+// those that have waited so long in vain for this process: see [Publish].
 //
 // If all publishers that are there refuse, for another schema, it is an error that
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
@@ -151,12 +152,17 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 func (s *Subscriber) awaitAnswers() error {
 	patience := time.NewTimer(answerTime)
 	defer patience.Stop()
+	begun, late := time.Now(), false
 	for {
 		s.mu.Lock()
-		asked, granted := 0, 0
-		for _, src := range s.known {
+		asked, granted, slow := 0, 0, false
+		for r, src := range s.known {
 			if src.reader == nil {
 				asked++
+				if late && time.Since(begun) >= meet.Slow {
+					r.GiveUp()
+				}
+				slow = slow || late && r.Slow()
 			} else {
 				granted++
 			}
@@ -169,13 +175,14 @@ func (s *Subscriber) awaitAnswers() error {
 		switch {
 		case asked == 0 && granted == 0 && refused != nil:
 			return refused
-		case asked == 0:
+		case asked == 0, late && !slow:
 			return nil
 		}
 		select {
 		case <-news:
 		case <-patience.C:
-			return nil
+			late = true
+			patience.Reset(answerTime)
 		}
 	}
 }
@@ -350,8 +357,8 @@ func (s *Subscriber) pollAll() (message []byte, publisher, sequence uint64, err 
 	for range sources {
 		src := s.turnTo(sources)
 		if s.handOver(src) {
-			if why := src.chunks.ending(); why != nil {
-				return nil, 0, 0, s.explain(why)
+			if lost := src.chunks.ending(); lost != nil {
+				return nil, 0, 0, s.explain(lost)
 			}
 			continue
 		}

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// benchFigure is a line of memlane bench --json, as programs read it.
+// benchFigure is a line of memlane bench -o json, as programs read it.
 type benchFigure struct {
 	Transport string   `json:"transport"`
 	What      string   `json:"what"`
@@ -54,7 +54,7 @@ func TestBench(t *testing.T) {
 			if part == "compare" {
 				duration = "100ms"
 			}
-			cmd := exec.Command(memlane, append([]string{"bench", part, "--json", "--rounds", "2", "--duration", duration}, tc.args...)...)
+			cmd := exec.Command(memlane, append([]string{"bench", part, "-o", "json", "--rounds", "2", "--duration", duration}, tc.args...)...)
 			cmd.Env = append(os.Environ(), "MEMLANE_DIR="+filepath.Join(folder, "private"))
 			var said bytes.Buffer
 			cmd.Stderr = &said

@@ -39,7 +39,7 @@ func (p *process) wantExit(t *testing.T, code int, says string) {
 	}
 }
 
-// looks is what stat --json says of a topic.
+// looks is what stat -o json says of a topic.
 type looks struct {
 	Publishers []struct {
 		PID           int
@@ -62,7 +62,7 @@ type looks struct {
 // statOf returns what stat says of a topic; nothing if nobody takes part in it.
 func statOf(t *testing.T, folder, topic string) (l looks) {
 	t.Helper()
-	out, stderr, code := run(t, "stat", topic, "--json", "--folder", folder)
+	out, stderr, code := run(t, "stat", topic, "-o", "json", "--folder", folder)
 	if code == 3 {
 		return l
 	}

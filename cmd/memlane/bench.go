@@ -16,6 +16,7 @@ import (
 // benchFlags are what bench is told.
 type benchFlags struct {
 	config bench.Config
+	output format
 	size   string
 }
 
@@ -71,7 +72,7 @@ average is printed at the beginning and at the end.`,
 }
 
 func newBenchPart(part, short string, flags []string, duration time.Duration) *cobra.Command {
-	var f benchFlags
+	f := benchFlags{output: "table"}
 	cmd := &cobra.Command{
 		Use:   part,
 		Short: short,
@@ -100,7 +101,7 @@ func newBenchPart(part, short string, flags []string, duration time.Duration) *c
 	}
 	cmd.Flags().DurationVar(&f.config.Duration, "duration", duration, "how long to measure: "+of)
 	cmd.Flags().IntVar(&f.config.Rounds, "rounds", 5, "how often all take turns")
-	cmd.Flags().BoolVar(&f.config.JSON, "json", false, "print one JSON object a line")
+	f.output.add(cmd)
 	return cmd
 }
 
@@ -132,6 +133,7 @@ func (f *benchFlags) run(cmd *cobra.Command, part string) error {
 	if c.Folder, err = segment.DefaultFolder(); err != nil {
 		return err
 	}
+	c.JSON = f.output.json()
 	c.Out, c.Command = cmd.OutOrStdout(), []string{self, "bench-worker"}
 	// Processes are told to end with the thread that started them.
 	done := make(chan error)

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// leftoverJSON is how clean --json shows what is left of somebody, or of a domain.
+// leftoverJSON is how clean -o json shows what is left of somebody, or of a domain.
 type leftoverJSON struct {
 	Domain  string `json:"domain"`
 	What    string `json:"what"` // "participant", or "folder"
@@ -24,7 +24,8 @@ type leftoverJSON struct {
 
 func newClean() *cobra.Command {
 	var d domainFlags
-	var json, yes bool
+	var yes bool
+	o := format("table")
 	cmd := &cobra.Command{
 		Use:   "clean",
 		Short: "Remove what processes that have died left in domains",
@@ -49,7 +50,7 @@ It can be killed, and run beside anything else.`,
 				}
 				list = append(list, left...)
 			}
-			if json {
+			if o.json() {
 				return writeJSON(cmd.OutOrStdout(), list)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -75,7 +76,7 @@ It can be killed, and run beside anything else.`,
 	}
 	d.addAll(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "remove it")
-	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
+	o.add(cmd)
 	return cmd
 }
 

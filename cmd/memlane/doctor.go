@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// findingJSON is how doctor --json shows a finding.
+// findingJSON is how doctor -o json shows a finding.
 type findingJSON struct {
 	Check string `json:"check"`
 	Level string `json:"level"`
@@ -19,7 +19,7 @@ type findingJSON struct {
 
 func newDoctor() *cobra.Command {
 	var c doctor.Config
-	var json bool
+	o := format("table")
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Find what is wrong, or soon will be, and what to do about it",
@@ -46,7 +46,7 @@ It ends with 1 if something is bad.`,
 					bad++
 				}
 			}
-			if json {
+			if o.json() {
 				err = writeJSON(cmd.OutOrStdout(), list)
 			} else {
 				err = showFindings(cmd.OutOrStdout(), list)
@@ -59,7 +59,7 @@ It ends with 1 if something is bad.`,
 	}
 	cmd.Flags().StringVar(&c.Folder, "folder", "", "the folder of the domains and segments (default: the user's private one)")
 	cmd.Flags().IntSliceVar(&c.Owners, "owner", nil, "accept what belongs to this user id too; may be repeated")
-	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
+	o.add(cmd)
 	return cmd
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// topicJSON is how ls --json shows a topic.
+// topicJSON is how ls -o json shows a topic.
 type topicJSON struct {
 	Domain      string `json:"domain"`
 	Name        string `json:"topic"`
@@ -32,7 +32,7 @@ func (t *topicJSON) note() string {
 
 func newList() *cobra.Command {
 	var d domainFlags
-	var json bool
+	o := format("table")
 	cmd := &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
@@ -60,7 +60,7 @@ those that may not be looked at.
 					list = append(list, topicJSON(t))
 				}
 			}
-			if json {
+			if o.json() {
 				return writeJSON(cmd.OutOrStdout(), list)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -72,6 +72,6 @@ those that may not be looked at.
 		},
 	}
 	d.addAll(cmd)
-	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
+	o.add(cmd)
 	return cmd
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// participantJSON is how ps --json shows a participant.
+// participantJSON is how ps -o json shows a participant.
 type participantJSON struct {
 	Domain       string     `json:"domain"`
 	ID           string     `json:"id"` // in hexadecimal: JSON's numbers are too short for it
@@ -32,7 +32,7 @@ type portJSON struct {
 
 func newProcesses() *cobra.Command {
 	var d domainFlags
-	var json bool
+	o := format("table")
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List the processes that take part in domains",
@@ -63,7 +63,7 @@ before the last boot; unknown are those that may not be looked at.
 					list = append(list, shown(p))
 				}
 			}
-			if json {
+			if o.json() {
 				return writeJSON(cmd.OutOrStdout(), list)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -75,7 +75,7 @@ before the last boot; unknown are those that may not be looked at.
 		},
 	}
 	d.addAll(cmd)
-	cmd.Flags().BoolVar(&json, "json", false, "show it as JSON")
+	o.add(cmd)
 	return cmd
 }
 

@@ -3,12 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os/user"
 	"slices"
 	"strconv"
 	"strings"
@@ -151,26 +149,6 @@ func toJSON(info segment.Info) segmentJSON {
 	return j
 }
 
-// format is the flag -o.
-type format string
-
-func (f *format) String() string { return string(*f) }
-func (f *format) Type() string   { return "table|json" }
-func (f *format) Set(text string) error {
-	if text != "table" && text != "json" {
-		return errors.New("give table or json")
-	}
-	*f = format(text)
-	return nil
-}
-
-func outputFlag(cmd *cobra.Command) *format {
-	o := format("table")
-	cmd.Flags().VarP(&o, "output", "o", "how to show it")
-	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
-	return &o
-}
-
 func newSegmentList(c *segment.Config) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ls",
@@ -178,7 +156,8 @@ func newSegmentList(c *segment.Config) *cobra.Command {
 		Short:   "List the segments of the folder",
 		Args:    cobra.NoArgs,
 	}
-	o := outputFlag(cmd)
+	o := format("table")
+	o.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		infos := []segmentJSON{}
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
@@ -195,33 +174,12 @@ func newSegmentList(c *segment.Config) *cobra.Command {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", printable(info.Name), humanize.IBytes(uint64(info.Size)), humanize.IBytes(uint64(info.InUse)),
 				info.Mode, owner(info.UID), len(info.Users), info.Modified.Format(time.DateTime), note)
 		}
-		if *o == "json" {
+		if o.json() {
 			return writeJSON(cmd.OutOrStdout(), infos)
 		}
 		return w.Flush()
 	}
 	return cmd
-}
-
-// printable keeps what somebody else has named from steering the terminal.
-func printable(name string) string {
-	if quoted := strconv.QuoteToGraphic(name); quoted != `"`+name+`"` {
-		return quoted
-	}
-	return name
-}
-
-func owner(uid int) string {
-	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
-		return u.Username
-	}
-	return strconv.Itoa(uid)
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
 }
 
 func newSegmentInfo(c *segment.Config) *cobra.Command {
@@ -231,13 +189,14 @@ func newSegmentInfo(c *segment.Config) *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeSegments(c),
 	}
-	o := outputFlag(cmd)
+	o := format("table")
+	o.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		info, err := segment.Stat(args[0], c)
 		if err != nil {
 			return err
 		}
-		if *o == "json" {
+		if o.json() {
 			return writeJSON(cmd.OutOrStdout(), toJSON(info))
 		}
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)

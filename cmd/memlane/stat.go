@@ -16,7 +16,7 @@ import (
 )
 
 func newStat() *cobra.Command {
-	var s stat
+	s := stat{output: "table"}
 	cmd := &cobra.Command{
 		Use:   "stat [TOPIC…]",
 		Short: "Show what publishers and subscribers of topics are doing",
@@ -38,13 +38,13 @@ It ends with 3 if nobody takes part in a topic.`,
 				return usagef("--watch %v: give a time such as 1s", s.watch.limit)
 			}
 			s.topics, s.out = args, cmd.OutOrStdout()
-			s.clear = s.watch.set && !s.json && term.IsTerminal(int(os.Stdout.Fd()))
+			s.clear = s.watch.set && !s.output.json() && term.IsTerminal(int(os.Stdout.Fd()))
 			return s.run(cmd.Context())
 		},
 	}
 	s.domain.add(cmd)
 	cmd.Flags().Var(&s.watch, "watch", "show it again after each such time, until Ctrl-C, with messages/s since the last time")
-	cmd.Flags().BoolVar(&s.json, "json", false, "show it as JSON")
+	s.output.add(cmd)
 	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var names []string
 		topics, _ := s.domain.topics(s.domain.name)
@@ -59,7 +59,7 @@ It ends with 3 if nobody takes part in a topic.`,
 type stat struct {
 	domain domainFlags
 	watch  patience
-	json   bool
+	output format
 	clear  bool // the terminal, before each time
 	topics []string
 	out    io.Writer
@@ -144,7 +144,7 @@ func (s *stat) show(snapshots []*inspect.Snapshot) error {
 	for _, snap := range snapshots {
 		list = append(list, snapshotToJSON(snap, s.before[snap.Topic]))
 	}
-	if s.json {
+	if s.output.json() {
 		return writeJSON(s.out, list)
 	}
 	if s.clear {

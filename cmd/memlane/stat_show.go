@@ -13,7 +13,7 @@ import (
 	"github.com/memlane/memlane/pubsub"
 )
 
-// snapshotJSON is how stat --json shows a topic. Identities are hexadecimal, as they
+// snapshotJSON is how stat -o json shows a topic. Identities are hexadecimal, as they
 // are too large for the numbers of JSON.
 type snapshotJSON struct {
 	Topic      string           `json:"topic"`

@@ -28,7 +28,8 @@ there. Looking at a segment that nobody synchronises with changes nothing in it.
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: completeFirst(completeSegments(c)),
 	}
-	o := outputFlag(cmd)
+	o := format("table")
+	o.add(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		name, err := setPath(c, args[0])
 		if err != nil {
@@ -43,7 +44,7 @@ there. Looking at a segment that nobody synchronises with changes nothing in it.
 		if err != nil && len(infos) == 0 {
 			return err // no table looks as if there were no names
 		}
-		if *o == "json" {
+		if o.json() {
 			return errors.Join(err, writeJSON(cmd.OutOrStdout(), infos))
 		}
 		w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)

@@ -228,6 +228,10 @@ const (
 	// tools.
 	TopicEvictedAt = 408
 
+	// Counts the bytes of all messages: stored before the stamp of each. For
+	// tools.
+	TopicPayloadBytesAt = 416
+
 	// Counts the readers that left. What one of them holds is not held any more,
 	// which it may not have heard yet. SYNC POINT left: stored before a block is
 	// reused that was held; who finds it changed looks who has left, and if it was

@@ -17,6 +17,16 @@ type Facts struct {
 	Program   string // the path of what it executes, or a short name of it
 }
 
+// Runs says whether the process of a number in our PID namespace is seen to be there and not
+// stopped. It can be another one's by then.
+func Runs(pid int) bool {
+	if pid <= 0 || Self().Start == 0 {
+		return false // without a /proc, or with one of another namespace
+	}
+	stat, err := readStat(strconv.Itoa(pid))
+	return err == nil && !stat.stopped() && stat.state != 'Z' && stat.state != 'X'
+}
+
 // FactsOf returns what can be told about the process of a number in our PID namespace. It
 // can be another one's by then; who needs to know has a pidfd of it.
 func FactsOf(pid int) Facts {
@@ -26,7 +36,7 @@ func FactsOf(pid int) Facts {
 	}
 	proc := "/proc/" + strconv.Itoa(pid)
 	if stat, err := readStat(strconv.Itoa(pid)); err == nil {
-		f.Stopped = stat.state == 'T' || stat.state == 't'
+		f.Stopped = stat.stopped()
 	}
 	if st, err := os.Stat(proc + "/ns/pid"); err == nil {
 		f.Namespace = uint32(st.Sys().(*syscall.Stat_t).Ino)

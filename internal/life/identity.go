@@ -99,7 +99,7 @@ func (id Identity) Stopped() (stopped, known bool) {
 		return false, ok && Self().Start != 0
 	}
 	stat, err := readStat(strconv.Itoa(int(id.PID)))
-	return stat.state == 'T' || stat.state == 't', err == nil
+	return stat.stopped(), err == nil
 }
 
 // String returns the process as a person looks for it.
@@ -122,6 +122,9 @@ type stat struct {
 // tick is a clock tick of /proc in nanoseconds: 1/100 s on all machines that memlane
 // runs on.
 const tick = 1e7
+
+// stopped says whether it is, by a signal or a debugger.
+func (s stat) stopped() bool { return s.state == 'T' || s.state == 't' }
 
 func readStat(pid string) (stat, error) {
 	text, err := os.ReadFile("/proc/" + pid + "/stat")

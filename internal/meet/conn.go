@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +33,8 @@ type conn struct {
 	node *Node
 	peer Peer
 	end  int // of the connection to oneself: 1 or 2; else 0
+
+	silent atomic.Bool // the peer has not answered in time, and has not answered since
 
 	// Guarded by node.mu:
 	state       state

@@ -17,7 +17,7 @@
 // A peer is gone when its socket ends or its process has ended: it has left, has
 // executed another program, or has died. Then, after everything that it has sent, the
 // handlers see its ports lost. A peer that is stopped is not gone, and holds nobody
-// up: nothing here waits for a peer but Add, and that for 100 ms.
+// up: nothing here waits for a peer but Add, and that for 100 ms, or a second if it is seen to be running.
 //
 // What a participant that was killed has left in the folder is removed by whoever
 // comes upon it, and by everybody who opens the domain. What belongs to another boot,

@@ -100,6 +100,8 @@ func obey(args []string) error {
 		switch name, value, _ := strings.Cut(word, "="); name {
 		case "patient":
 			c.Answer = time.Hour
+		case "hasty":
+			c.Answer = 1
 		case "old-kernel":
 			meet.WithoutPeerPidfd()
 		case "backlog":

@@ -70,6 +70,23 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
+// Who runs, and has only not come to answer, is waited for, by who has no patience with
+// those that are stopped.
+func TestSlowIsWaitedFor(t *testing.T) {
+	for range 5 {
+		dir := domain(t)
+		a, b := start(t, nil, dir), start(t, nil, dir, "hasty")
+		for i := range 5 {
+			a.must(fmt.Sprintf("add p%d publisher topic%d", i, i))
+			b.read = nil
+			b.must(fmt.Sprintf("add s%d subscriber topic%d", i, i))
+			if want := fmt.Sprintf("s%d found publisher %s/%d %q", i, a.id, i+1, fmt.Sprint("settings of p", i)); !slices.Contains(b.read, want) {
+				t.Errorf("when Add returned, the subscriber had been told %q; want %q", b.read, want)
+			}
+		}
+	}
+}
+
 // Many processes open at once and add both roles in random order: every port finds
 // every port of the other role of everybody, itself included, exactly once, and what
 // they send each other from Found comes once and in order. What is right is said

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/memlane/memlane/internal/life"
 )
@@ -110,7 +109,8 @@ func (p *Peer) Local() bool { return p.local }
 // Add lets a port take part. When it returns, Found has been called for all ports
 // to meet that were there when it was called, and Message for all that their
 // handlers sent from their Found; but for participants that did not answer
-// within 100 ms (Config.Answer), which follow later. If one of them could not be met
+// within 100 ms (Config.Answer), or a second if they are seen to be running, which follow
+// later. If one of them could not be met
 // because this process is [Starved], the port is not added.
 func (n *Node) Add(p *Port) error {
 	k := key{p.Kind, p.Name}
@@ -162,12 +162,11 @@ func (n *Node) Add(p *Port) error {
 		return fail(err, "")
 	}
 
-	var answers sync.WaitGroup
 	var told []*conn
+	all := newAnswers()
 	tell := func(c *conn) {
 		told = append(told, c)
-		answers.Add(1)
-		c.post(task{tell: p, done: answers.Done})
+		c.post(task{tell: p, done: all.await(c)})
 	}
 	n.mu.Lock()
 	for _, i := range seen {
@@ -193,17 +192,7 @@ func (n *Node) Add(p *Port) error {
 		return undo(err)
 	}
 
-	all := make(chan struct{})
-	go func() {
-		answers.Wait()
-		close(all)
-	}()
-	patience := time.NewTimer(n.config.Answer)
-	defer patience.Stop()
-	select {
-	case <-all:
-	case <-patience.C:
-	case <-n.closing:
+	if !all.wait(n) {
 		return fail(ErrClosed, "")
 	}
 	for _, c := range told {

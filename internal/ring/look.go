@@ -25,6 +25,7 @@ type Picture struct {
 
 	Tail, Head uint64 // positions: the oldest that is still there, and the next
 	Sequence   uint64 // how many messages were published
+	Bytes      uint64 // of those, and perhaps of the next, which is being published
 
 	Waiting bool   // it waits for a reader just now
 	Blocked uint64 // how often it has had to
@@ -56,6 +57,7 @@ func (v *View) Look() Picture {
 		Evicted:    v.region.Uint64(layout.TopicEvictedAt).Load(),
 	}
 	for range looks {
+		p.Bytes = v.region.Uint64(layout.TopicPayloadBytesAt).Load()
 		p.Tail = v.region.Uint64(layout.TopicTailAt).Load()
 		p.Head = v.head(p.Tail)
 		if p.Head == 0 {

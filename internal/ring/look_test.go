@@ -22,7 +22,7 @@ func TestLook(t *testing.T) {
 			t.Fatal(err)
 		}
 		rnd := rand.New(rand.NewPCG(1, uint64(policy)))
-		var received, position uint64
+		var received, bytes, position uint64
 		for i := uint64(0); i < 5000; {
 			next, err := tp.publish(rnd, i)
 			if err != nil {
@@ -38,11 +38,15 @@ func TestLook(t *testing.T) {
 				t.Fatalf("%d behind; %d of %d were received", behind, received, look.Sequence)
 			}
 			for policy == ring.Block || rnd.IntN(3) == 0 {
-				_, _, err := r.Next(nil)
+				data, _, err := r.Next(nil)
 				if err == ring.ErrEmpty {
 					break
 				}
 				received++
+				bytes += uint64(len(data))
+			}
+			if look := view.Look(); policy == ring.Block && look.Bytes != bytes {
+				t.Fatalf("%d bytes were published; %d came", look.Bytes, bytes)
 			}
 			position = r.member.Look().Position
 		}

@@ -25,6 +25,7 @@ type Writer struct {
 	// The publishing goroutine's alone.
 	head    uint64 // the position of the next message
 	surplus uint64 // messages more than positions, so far
+	bytes   uint64 // of all messages
 	arena   arena
 	blocks  queue       // that were published, the oldest first
 	held    []published // that somebody has held since they were to be reused
@@ -46,6 +47,7 @@ type Writer struct {
 	tailWord, resume                       *word.Uint64
 	waiting                                *word.Uint32
 	blocked, wakes, grown, evictions, left *word.Uint64
+	payload                                *word.Uint64
 }
 
 // Owner is what a writer needs of those above it.
@@ -97,6 +99,7 @@ func NewWriter(r *region.Region, c *Config, owner Owner) (*Writer, error) {
 		grown:     r.Uint64(layout.TopicGrownAt),
 		evictions: r.Uint64(layout.TopicEvictedAt),
 		left:      r.Uint64(layout.TopicLeftAt),
+		payload:   r.Uint64(layout.TopicPayloadBytesAt),
 	}
 	w.arena.add(r.Bytes(at+c.Slots*c.SlotBytes, c.ArenaBytes))
 	w.grown.Store(uint64(w.arena.bytes))
@@ -125,7 +128,7 @@ func (w *Writer) publish(ctx context.Context, b []byte, mayWait bool) error {
 			return err
 		}
 		word.CopyIn(w.arena.memory(block)[:len(b)], b)
-		return w.commitBlock(block, len(b), 1)
+		return w.commitBlock(block, len(b), 1, len(b))
 	}
 	slot := w.at(w.head)
 	word.CopyIn(slot.payload(len(b)), b)
@@ -135,12 +138,14 @@ func (w *Writer) publish(ctx context.Context, b []byte, mayWait bool) error {
 	for at := 64; at < layout.SlotChunkAt+len(b); at += 64 {
 		w.at(w.head + 1 + prefetchAhead).prefetch(at)
 	}
-	return w.commit(slot)
+	return w.commit(slot, len(b))
 }
 
-// commit publishes what the slot at the head has been filled with.
-func (w *Writer) commit(slot slot) error {
+// commit publishes what the slot at the head has been filled with, messages of n bytes.
+func (w *Writer) commit(slot slot, n int) error {
 	w.head++
+	w.bytes += uint64(n)
+	word.Note(w.payload, w.bytes)
 	// SYNC POINT stamp: pairs with the loads in Reader.next, which then see all
 	// that the slot and its block were filled with. SYNC POINT sleeps: it is stored
 	// before the readers' words are looked at; see Reader.Park.
@@ -160,8 +165,9 @@ func (w *Writer) commit(slot slot) error {
 	return nil
 }
 
-// commitBlock publishes n bytes of a block that have been filled in.
-func (w *Writer) commitBlock(b block, n, count int) error {
+// commitBlock publishes n bytes of a block that have been filled in, with so many messages
+// of so many bytes.
+func (w *Writer) commitBlock(b block, n, count, bytes int) error {
 	slot := w.at(w.head)
 	word.StorePlain(slot.word(layout.SlotChunkAt), uint64(b.chunk())|uint64(count)<<32)
 	word.StorePlain(slot.word(layout.SlotOffsetAt), uint64(w.arena.offset(b)))
@@ -173,7 +179,7 @@ func (w *Writer) commitBlock(b block, n, count int) error {
 	word.StorePlain(slot.meta(), meta|w.surplus<<surplusShift)
 	w.surplus = (w.surplus + uint64(count-1)) & surplusMask
 	w.blocks.push(published{w.head, b, n})
-	err := w.commit(slot)
+	err := w.commit(slot, bytes)
 	// While readers are busy with this one.
 	prefetchBlock(w.arena.next(b), n)
 	return err
@@ -227,11 +233,13 @@ func (w *Writer) publishBatch(ctx context.Context, messages [][]byte, mayWait bo
 		}
 		word.StorePlain(wordAt(memory, 4*i), lengths)
 	}
+	bytes := 0
 	for _, m := range messages {
 		word.CopyIn(memory[at:at+len(m)], m)
 		at += pad(len(m))
+		bytes += len(m)
 	}
-	return w.commitBlock(block, total, len(messages))
+	return w.commitBlock(block, total, len(messages), bytes)
 }
 
 // packStart is where the first of so many packed messages begins.
@@ -282,7 +290,7 @@ func (w *Writer) publishLoan(ctx context.Context, l Loan, n int, mayWait bool) e
 			return err
 		}
 	}
-	return w.commitBlock(l.block, n, 1)
+	return w.commitBlock(l.block, n, 1, n)
 }
 
 // Return gives a loan back that is not going to be published.

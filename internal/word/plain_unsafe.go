@@ -11,6 +11,10 @@ func LoadPlain(w *Uint64) uint64 { return *(*uint64)(unsafe.Pointer(w)) }
 // StorePlain stores a word that is handed over by another one.
 func StorePlain(w *Uint64, v uint64) { *(*uint64)(unsafe.Pointer(w)) = v }
 
+// Note stores a word that only tools load: no other word hangs on it, and the explorer
+// leaves it out.
+func Note(w *Uint64, v uint64) { *(*uint64)(unsafe.Pointer(w)) = v }
+
 // CopyIn copies payload into shared memory. dst begins at a multiple of 8, and
 // has room up to the next one behind its end.
 func CopyIn(dst, src []byte) { copyCached(dst, src) }

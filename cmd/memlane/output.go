@@ -1,0 +1,51 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/user"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+// format is the flag -o.
+type format string
+
+func (f *format) json() bool     { return *f == "json" }
+func (f *format) String() string { return string(*f) }
+func (f *format) Type() string   { return "table|json" }
+func (f *format) Set(text string) error {
+	if text != "table" && text != "json" {
+		return errors.New("give table or json")
+	}
+	*f = format(text)
+	return nil
+}
+
+func (f *format) add(cmd *cobra.Command) {
+	cmd.Flags().VarP(f, "output", "o", "how to show it")
+	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// printable keeps what somebody else has named from steering the terminal.
+func printable(name string) string {
+	if quoted := strconv.QuoteToGraphic(name); quoted != `"`+name+`"` {
+		return quoted
+	}
+	return name
+}
+
+func owner(uid int) string {
+	if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(uid)
+}
+
+func writeJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
