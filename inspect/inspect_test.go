@@ -10,12 +10,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
 	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
+	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/pubsub"
 )
 
@@ -231,5 +233,46 @@ func TestLiars(t *testing.T) {
 		if err := theirs.Node().Remove(port); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// For how long a subscriber has been slow its publisher knows, and nobody else has to have
+// been there.
+func TestSlow(t *testing.T) {
+	folder := t.TempDir()
+	s := proctest.Start(t, nil, "take part", folder, "subscriber", "numbers")
+	if got := s.Line(); got != "ready" {
+		t.Fatal(got)
+	}
+	p, err := pubsub.Publish(open(t, folder, "test"), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, folder, "test")
+	ctx, cancel := context.WithTimeout(background, time.Minute)
+	defer cancel()
+	if err := p.WaitSubscribers(ctx, 1); err != nil {
+		t.Fatal(err)
+	}
+	slow := func() time.Duration {
+		t.Helper()
+		look, err := inspect.Look(d, "numbers")
+		if err != nil || len(look.Publishers) != 1 || len(look.Publishers[0].Subscriptions) != 1 || ctx.Err() != nil {
+			t.Fatalf("%+v, %v, %v", look, err, ctx.Err())
+		}
+		return look.Publishers[0].Subscriptions[0].Slow
+	}
+	if got := slow(); got != 0 {
+		t.Errorf("slow for %v with nothing to receive", got)
+	}
+	if err := p.Publish(background, []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	first := slow()
+	for first == 0 {
+		first = slow()
+	}
+	if later := slow(); later < first {
+		t.Errorf("slow for %v, then for %v", first, later)
 	}
 }

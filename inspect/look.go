@@ -65,6 +65,9 @@ type Subscription struct {
 	Behind   uint64 // slots that are before it: a whole ring is what there can be
 	Asleep   bool   // until there is a message
 	Holds    int    // messages that it has borrowed
+	// Slow is for how long it has been so, as its publisher has seen, which looks every few
+	// seconds: that half of the ring or more was before it, or something, and it did not move.
+	Slow time.Duration
 }
 
 // Refusal is a subscriber that a publisher refuses, for another schema: it gets none of
@@ -287,20 +290,20 @@ func (o *observer) snapshot(topic string) *Snapshot {
 			if answers != nil {
 				if e, ok := answers.entries[s.id]; ok {
 					told[answers], busy[answers] = true, true
-					p.add(s.view, look, answers, e)
+					p.add(s.view, look, answers, e, m.Slow)
 					continue
 				}
 			}
 			p.Subscriptions = append(p.Subscriptions, Subscription{
 				Subscriber: Subscriber{m.Subscriber, int(m.PID)}, Peeks: m.Peeks, Silent: true, Received: m.Received, Lost: m.Lost,
-				Lag: s.view.Behind(look, m.Position), Behind: behind(look, m.Position), Asleep: m.Asleep, Holds: int(m.Holds),
+				Lag: s.view.Behind(look, m.Position), Behind: look.Behind(m.Position), Asleep: m.Asleep, Holds: int(m.Holds), Slow: m.Slow,
 			})
 		}
 		// Those that the publisher has not told of: it has just met them.
 		for _, other := range subscribers {
 			if e, ok := other.entries[s.id]; ok && !told[other] {
 				busy[other] = true
-				p.add(s.view, look, other, e)
+				p.add(s.view, look, other, e, 0)
 			}
 		}
 		for _, r := range s.refused {
@@ -326,18 +329,10 @@ func (o *observer) snapshot(topic string) *Snapshot {
 }
 
 // add adds a subscription, out of what its entry says.
-func (p *Publisher) add(v *ring.View, look ring.Picture, s *seen, e entry) {
+func (p *Publisher) add(v *ring.View, look ring.Picture, s *seen, e entry, slow time.Duration) {
 	own := e.Look()
 	p.Subscriptions = append(p.Subscriptions, Subscription{
 		Subscriber: Subscriber{s.id, s.pid}, Peeks: e.peeks, Received: own.Received, Lost: own.Lost,
-		Lag: v.Behind(look, own.Position), Behind: behind(look, own.Position), Asleep: own.Asleep, Holds: own.Holds,
+		Lag: v.Behind(look, own.Position), Behind: look.Behind(own.Position), Asleep: own.Asleep, Holds: own.Holds, Slow: slow,
 	})
-}
-
-// behind returns how many slots are before a position.
-func behind(look ring.Picture, position uint64) uint64 {
-	if position >= look.Head {
-		return 0
-	}
-	return look.Head - max(position, look.Tail)
 }

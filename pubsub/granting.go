@@ -85,6 +85,7 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 			return err
 		}
 		p.peers[r] = joined
+		p.timeSubscribers()
 		p.notify()
 		return nil
 	})

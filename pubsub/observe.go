@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"os"
+	"time"
 
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/observe"
@@ -24,7 +25,7 @@ func (p *Publisher) show(r *meet.Remote) {
 		body = observe.AppendMember(body, observe.Member{
 			Subscriber: observe.ID(other.Peer().ID(), other.Port()), PID: uint32(other.Peer().PID()),
 			Holds: uint16(look.Holds), Asleep: look.Asleep, Peeks: !peer.member.Gates(),
-			Position: look.Position, Received: look.Received, Lost: look.Lost,
+			Position: look.Position, Received: look.Received, Lost: look.Lost, Slow: peer.slow.age(time.Now()),
 		})
 		if n++; n%observe.MembersMost == 0 || n == len(p.peers) {
 			if r.Send(observe.TypeMembers, body) != nil {

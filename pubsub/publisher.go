@@ -96,6 +96,7 @@ type Publisher struct {
 	parted  []*memory.Memory        // of peers that were lost because it was closed
 	refused map[*meet.Remote]string // and why
 	changed chan struct{}           // closed when somebody joins or leaves
+	timing  bool                    // time is called now and then
 }
 
 // peer is a subscriber.
@@ -103,6 +104,7 @@ type peer struct {
 	remote *meet.Remote
 	member *ring.Member
 	memory *memory.Memory // of its control segment
+	slow   slowness
 }
 
 // pending is a chunk of the arena that was made, and is being announced.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"time"
 
 	"github.com/memlane/memlane/internal/observe"
 	"github.com/memlane/memlane/internal/proctest"
@@ -29,7 +30,7 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	var want []observe.Member
 	for i := range observe.MembersMost {
 		n := uint64(i)
-		m := observe.Member{Subscriber: n, PID: uint32(i), Holds: uint16(i), Asleep: i%2 == 0, Peeks: i%3 == 0, Position: n << 40, Received: n + 1, Lost: n + 2}
+		m := observe.Member{Subscriber: n, PID: uint32(i), Holds: uint16(i), Asleep: i%2 == 0, Peeks: i%3 == 0, Position: n << 40, Received: n + 1, Lost: n + 2, Slow: time.Duration(i) * time.Second}
 		body, want = observe.AppendMember(body, m), append(want, m)
 	}
 	if got, err := observe.DecodeMembers(body); err != nil || !reflect.DeepEqual(got, want) {
@@ -38,7 +39,7 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	if len(body) > 3072 {
 		t.Errorf("%d bytes do not fit into a message", len(body))
 	}
-	for _, bad := range [][]byte{body[:1], body[:len(body)-1], append(bytes.Clone(body), body[:40]...)} {
+	for _, bad := range [][]byte{body[:1], body[:len(body)-1], append(bytes.Clone(body), body[:48]...)} {
 		if got, err := observe.DecodeMembers(bad); err == nil {
 			t.Errorf("%d bytes are %d members", len(bad), len(got))
 		}
@@ -57,9 +58,9 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 
 // Whatever comes, what is decoded is what was sent.
 func FuzzDecode(f *testing.F) {
-	seeds := [][]byte{observe.AppendMember(nil, observe.Member{Subscriber: 1}), observe.AppendEntry(nil, observe.Entry{Publisher: 1}), make([]byte, 40)}
+	seeds := [][]byte{observe.AppendMember(nil, observe.Member{Subscriber: 1}), observe.AppendEntry(nil, observe.Entry{Publisher: 1}), make([]byte, 48)}
 	proctest.Fuzz(f, seeds, func(b []byte) error {
-		if members, err := observe.DecodeMembers(b); err == nil && len(members)*40 != len(b) {
+		if members, err := observe.DecodeMembers(b); err == nil && len(members)*48 != len(b) {
 			return fmt.Errorf("%d members in %d bytes", len(members), len(b))
 		}
 		if entries, err := observe.DecodeEntries(b); err == nil && len(entries)*16 != len(b) {

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // The types of the messages, as spec/protocol.md has them.
@@ -52,9 +53,13 @@ type Member struct {
 	Holds                    uint16
 	Asleep, Peeks            bool
 	Position, Received, Lost uint64
+	Slow                     time.Duration // for how long it has been; in whole milliseconds
 }
 
-const memberBytes = 40
+const memberBytes = 48
+
+// slowMost is what is believed at most, in milliseconds: a century.
+const slowMost = 100 * 365 * 24 * 3600 * 1000
 
 // MembersMost is how many fit into a message.
 const MembersMost = 64
@@ -79,7 +84,8 @@ func AppendMember(b []byte, m Member) []byte {
 	b = binary.LittleEndian.AppendUint16(b, flags)
 	b = binary.LittleEndian.AppendUint64(b, m.Position)
 	b = binary.LittleEndian.AppendUint64(b, m.Received)
-	return binary.LittleEndian.AppendUint64(b, m.Lost)
+	b = binary.LittleEndian.AppendUint64(b, m.Lost)
+	return binary.LittleEndian.AppendUint64(b, uint64(m.Slow.Milliseconds()))
 }
 
 // DecodeMembers decodes a message's body.
@@ -99,6 +105,7 @@ func DecodeMembers(b []byte) ([]Member, error) {
 			Position:   binary.LittleEndian.Uint64(b[16:]),
 			Received:   binary.LittleEndian.Uint64(b[24:]),
 			Lost:       binary.LittleEndian.Uint64(b[32:]),
+			Slow:       time.Duration(min(binary.LittleEndian.Uint64(b[40:]), slowMost)) * time.Millisecond,
 		})
 	}
 	return list, nil

@@ -33,6 +33,15 @@ type Picture struct {
 	Evicted uint64 // readers whose words made no sense
 }
 
+// Behind returns how many slots a reader has before it that is at a position: a whole ring
+// at most.
+func (p Picture) Behind(position uint64) uint64 {
+	if position >= p.Head {
+		return 0
+	}
+	return p.Head - max(position, p.Tail)
+}
+
 // NewView returns a view of the ring in a region. Errors match [ErrCorrupt].
 func NewView(r *region.Region) (*View, error) {
 	c, err := configOf(r)
