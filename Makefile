@@ -1,4 +1,4 @@
-# make generate    the code and the page of spec/layout.json
+# make generate    the code and the page of spec/layout.json; the schemas of what -o json prints
 # make test        everything that runs in minutes, as any user
 # make explore     every order of steps and kills of locks and waits, all that is bounded
 # make test-root   what only root may do: huge page pools, mount options, sysctls
@@ -36,6 +36,7 @@ build:
 
 generate:
 	go run ./spec/generate
+	cd cmd/memlane && go test -run TestSchemas . -update
 
 # Twice: as a program without cgo is built, and under the race detector.
 test:

@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/cmd/memlane/internal/live"
 	"github.com/memlane/memlane/inspect"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/spf13/cobra"
@@ -31,21 +32,11 @@ func (d *domainFlags) add(cmd *cobra.Command) {
 	cmd.Flags().IntSliceVar(&d.config.Owners, "owner", nil, "take part with processes of this user id too; may be repeated")
 }
 
-func (d *domainFlags) open() (*memlane.Domain, error) {
-	domain, err := memlane.Open(d.name, &d.config)
-	if errors.Is(err, memlane.ErrName) {
-		err = usageError{err}
-	}
-	return domain, err
-}
+func (d *domainFlags) open() (*memlane.Domain, error) { return memlane.Open(d.name, &d.config) }
 
-// topics returns the topics of a domain.
-func (d *domainFlags) topics(name string) ([]inspect.Topic, error) {
-	topics, err := inspect.Topics(name, &d.config)
-	if errors.Is(err, memlane.ErrName) {
-		err = usageError{err}
-	}
-	return topics, err
+// looker returns one of topics of the domain, of all if none are named.
+func (d *domainFlags) looker(topics []string, patient bool) *live.Looker {
+	return &live.Looker{Domain: d.name, Config: &d.config, Topics: topics, Patient: patient}
 }
 
 // addAll is add for commands that are about all domains of the folder, or one.
@@ -63,13 +54,24 @@ func (d *domainFlags) domains(cmd *cobra.Command) ([]string, error) {
 	return inspect.Domains(&d.config)
 }
 
+// topics returns the topics of a domain.
+func (d *domainFlags) topics(name string) ([]inspect.Topic, error) {
+	return inspect.Topics(name, &d.config)
+}
+
 // participants returns who takes part in a domain.
 func (d *domainFlags) participants(name string) ([]inspect.Participant, error) {
-	list, err := inspect.Participants(name, &d.config)
-	if errors.Is(err, memlane.ErrName) {
-		err = usageError{err}
+	return inspect.Participants(name, &d.config)
+}
+
+// completeTopics completes the name of a topic.
+func (d *domainFlags) completeTopics(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	var names []string
+	topics, _ := d.topics(d.name)
+	for _, t := range topics {
+		names = append(names, t.Name)
 	}
-	return list, err
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // policyFlag is --policy.

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"time"
 
-	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/cmd/memlane/internal/live"
 	"github.com/memlane/memlane/inspect"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -37,7 +35,8 @@ It ends with 3 if nobody takes part in a topic.`,
 			if s.watch.set && s.watch.limit <= 0 {
 				return usagef("--watch %v: give a time such as 1s", s.watch.limit)
 			}
-			s.topics, s.out = args, cmd.OutOrStdout()
+			s.looker = s.domain.looker(args, s.watch.set)
+			s.out = cmd.OutOrStdout()
 			s.clear = s.watch.set && !s.output.json() && term.IsTerminal(int(os.Stdout.Fd()))
 			return s.run(cmd.Context())
 		},
@@ -45,14 +44,7 @@ It ends with 3 if nobody takes part in a topic.`,
 	s.domain.add(cmd)
 	cmd.Flags().Var(&s.watch, "watch", "show it again after each such time, until Ctrl-C, with messages/s since the last time")
 	s.output.add(cmd)
-	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		var names []string
-		topics, _ := s.domain.topics(s.domain.name)
-		for _, t := range topics {
-			names = append(names, t.Name)
-		}
-		return names, cobra.ShellCompDirectiveNoFileComp
-	}
+	cmd.ValidArgsFunction = s.domain.completeTopics
 	return cmd
 }
 
@@ -61,21 +53,15 @@ type stat struct {
 	watch  patience
 	output format
 	clear  bool // the terminal, before each time
-	topics []string
 	out    io.Writer
-
-	opened *memlane.Domain // nil until somebody is there
+	looker *live.Looker
 	before map[string]*inspect.Snapshot
 }
 
 func (s *stat) run(ctx context.Context) error {
-	defer func() {
-		if s.opened != nil {
-			s.opened.Close()
-		}
-	}()
+	defer s.looker.Close()
 	for {
-		snapshots, err := s.look()
+		snapshots, err := s.looker.Look()
 		if err != nil {
 			return err
 		}
@@ -92,51 +78,6 @@ func (s *stat) run(ctx context.Context) error {
 			return nil // how watching ends
 		}
 	}
-}
-
-// look looks at the topics. Only --watch may find nobody.
-func (s *stat) look() ([]*inspect.Snapshot, error) {
-	there, err := s.domain.topics(s.domain.name)
-	if err != nil {
-		return nil, err
-	}
-	names := s.topics
-	if len(names) == 0 {
-		for _, t := range there {
-			names = append(names, t.Name)
-		}
-	}
-	var snapshots []*inspect.Snapshot
-	for _, name := range names {
-		snap, err := s.lookAt(name, there)
-		switch {
-		case err == nil:
-			snapshots = append(snapshots, snap)
-		case errors.Is(err, fs.ErrNotExist) && (s.watch.set || len(s.topics) == 0): // gone meanwhile
-		default:
-			return nil, err
-		}
-	}
-	return snapshots, nil
-}
-
-// lookAt looks at one topic. It opens the domain, which would make it, only if there is
-// somebody in it.
-func (s *stat) lookAt(name string, there []inspect.Topic) (*inspect.Snapshot, error) {
-	alive := false
-	for _, t := range there {
-		alive = alive || t.Name == name && t.Publishers+t.Subscribers > 0
-	}
-	if !alive {
-		return nil, fmt.Errorf("topic %q of domain %q: %w (see memlane ls)", name, s.domain.name, inspect.ErrNobody)
-	}
-	if s.opened == nil {
-		var err error
-		if s.opened, err = s.domain.open(); err != nil {
-			return nil, err
-		}
-	}
-	return inspect.Look(s.opened, name)
 }
 
 func (s *stat) show(snapshots []*inspect.Snapshot) error {

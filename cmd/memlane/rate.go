@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/memlane/memlane/cmd/memlane/internal/live"
+	"github.com/spf13/cobra"
+)
+
+// rateJSON is how hz and bw -o json show a topic, one object a line.
+type rateJSON struct {
+	Topic    string    `json:"topic"`
+	At       time.Time `json:"at"`
+	Seconds  float64   `json:"seconds"`  // since the time before
+	Messages uint64    `json:"messages"` // published in that time, by those who were there all of it
+	Bytes    uint64    `json:"bytes"`
+	Hz       float64   `json:"messages_per_second"`
+	Bw       float64   `json:"bytes_per_second"`
+}
+
+const rateWords = `
+
+It counts, and does not subscribe: publishers count what they publish, and this reads
+their memory, so that it is exact at any rate, nobody waits for it, and nobody is slower
+for it. Publishers that come or go within an interval are counted from the next one on.`
+
+func newHz() *cobra.Command {
+	return newRate(&cobra.Command{
+		Use:   "hz [TOPIC…]",
+		Short: "Show how many messages a second are published",
+		Long: `Hz shows, for each interval until Ctrl-C, how many messages a second were published to
+topics, or to each topic of the domain, by all of their publishers; and of all intervals
+so far the mean, the least and the most.` + rateWords,
+	}, "MESSAGES/S", func(r *rateJSON) float64 { return r.Hz }, func(v float64) string { return perUnit(v) })
+}
+
+func newBw() *cobra.Command {
+	return newRate(&cobra.Command{
+		Use:   "bw [TOPIC…]",
+		Short: "Show how many bytes a second are published",
+		Long: `Bw shows, for each interval until Ctrl-C, how many bytes of messages a second were
+published to topics, or to each topic of the domain, by all of their publishers; of all
+intervals so far the mean, the least and the most; and how large a message was.` + rateWords,
+	}, "BYTES/S", func(r *rateJSON) float64 { return r.Bw }, func(v float64) string { return humanize.IBytes(uint64(v)) + "/s" })
+}
+
+// perUnit shows a rate: of slow ones the part behind the point counts.
+func perUnit(v float64) string {
+	if v < 100 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return humanize.Comma(int64(math.Round(v)))
+}
+
+// rate is hz and bw.
+type rate struct {
+	domain   domainFlags
+	output   format
+	interval patience
+	count    int
+	title    string
+	value    func(*rateJSON) float64
+	shown    func(float64) string
+	out      io.Writer
+	lines    int
+	spans    map[string]*extent // by topic
+}
+
+// extent is what the intervals of a topic had.
+type extent struct {
+	sum, seconds float64
+	least, most  float64
+}
+
+func newRate(cmd *cobra.Command, title string, value func(*rateJSON) float64, shown func(float64) string) *cobra.Command {
+	r := rate{output: "table", interval: patience{time.Second, true}, title: title, value: value, shown: shown, spans: map[string]*extent{}}
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if r.interval.limit <= 0 {
+			return usagef("--interval %v: give a time such as 1s", r.interval.limit)
+		}
+		if r.count < 1 && cmd.Flags().Changed("count") {
+			return usagef("--count %d: give a number of intervals from 1 on", r.count)
+		}
+		r.out = cmd.OutOrStdout()
+		return r.run(cmd.Context(), args)
+	}
+	r.domain.add(cmd)
+	r.output.add(cmd)
+	cmd.Flags().Var(&r.interval, "interval", "how long each is")
+	cmd.Flags().IntVar(&r.count, "count", 0, "end after so many intervals")
+	cmd.ValidArgsFunction = r.domain.completeTopics
+	return cmd
+}
+
+func (r *rate) run(ctx context.Context, topics []string) error {
+	l := r.domain.looker(topics, false)
+	defer l.Close()
+	before := map[string]live.Counts{}
+	for n := 0; ; n++ {
+		snapshots, err := l.Look()
+		if err != nil {
+			return err
+		}
+		l.Patient = true // who was there can go
+		now := map[string]live.Counts{}
+		for _, s := range snapshots {
+			c := live.CountsOf(s)
+			now[s.Topic] = c
+			if earlier, known := before[s.Topic]; known {
+				if err := r.show(s.Topic, c, earlier); err != nil {
+					return err
+				}
+			}
+		}
+		before = now
+		if r.count > 0 && n == r.count {
+			return nil
+		}
+		select {
+		case <-time.After(r.interval.limit):
+		case <-ctx.Done():
+			return nil // how it ends
+		}
+	}
+}
+
+// headEvery is how many lines there are between two headings.
+const headEvery = 40
+
+func (r *rate) show(topic string, now, before live.Counts) error {
+	published, _ := now.Since(before)
+	j := rateJSON{Topic: topic, At: now.At, Seconds: now.At.Sub(before.At).Seconds(), Messages: published.Messages, Bytes: published.Bytes}
+	j.Hz, j.Bw = float64(j.Messages)/j.Seconds, float64(j.Bytes)/j.Seconds
+	if r.output.json() {
+		return json.NewEncoder(r.out).Encode(&j)
+	}
+	s := r.spans[topic]
+	v := r.value(&j)
+	if s == nil {
+		s = &extent{least: v, most: v}
+		r.spans[topic] = s
+	}
+	s.sum, s.seconds = s.sum+v*j.Seconds, s.seconds+j.Seconds
+	s.least, s.most = min(s.least, v), max(s.most, v)
+	if r.lines%headEvery == 0 {
+		fmt.Fprintf(r.out, "%-8s  %14s  %14s  %14s  %14s  %10s  TOPIC\n", "TIME", r.title, "MEAN", "LEAST", "MOST", "MESSAGE")
+	}
+	r.lines++
+	size := "-"
+	if j.Messages > 0 {
+		size = humanize.IBytes(j.Bytes / j.Messages)
+	}
+	_, err := fmt.Fprintf(r.out, "%-8s  %14s  %14s  %14s  %14s  %10s  %s\n", j.At.Format(time.TimeOnly),
+		r.shown(v), r.shown(s.sum/s.seconds), r.shown(s.least), r.shown(s.most), size, printable(topic))
+	return err
+}
