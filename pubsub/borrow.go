@@ -24,9 +24,13 @@ type Borrowed struct {
 // Release gives the memory back: Data must not be touched any more. Any goroutine
 // may call it. Releasing again does nothing, be it a copy that is released.
 func (b *Borrowed) Release() {
-	switch {
-	case b.src == nil:
+	if b.src == nil {
 		return
+	}
+	if l := b.src.subscriber.leaks; l != nil {
+		l.give(borrowing{b.src, b.hold, b.spare})
+	}
+	switch {
 	case b.hold < 0:
 		b.spares.put(b.spare)
 	default:
@@ -118,6 +122,9 @@ func (s *Subscriber) tryBorrow(b *Borrowed) error {
 			}
 			b.Data, b.Publisher, b.Sequence = data, src.id, sequence
 			b.src, b.hold, b.spares, b.spare = src, hold, &s.spares, spare
+			if s.leaks != nil {
+				s.leaks.take(borrowing{src, hold, spare})
+			}
 			return nil
 		}
 		s.spares.put(spare)

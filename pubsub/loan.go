@@ -31,6 +31,9 @@ func (p *Publisher) Loan(ctx context.Context, n int) (l Loan, err error) {
 		return l, p.explained("take a loan of", err)
 	}
 	l.p, l.ticket = p, p.loans.take()
+	if p.leaks != nil {
+		p.leaks.take(l.ticket)
+	}
 	return l, nil
 }
 
@@ -82,5 +85,8 @@ func (l *Loan) Discard() {
 // end makes this handle, and all copies of it, nobody's.
 func (l *Loan) end() {
 	l.p.loans.give(l.ticket)
+	if l.p.leaks != nil {
+		l.p.leaks.give(l.ticket)
+	}
 	l.loan = ring.Loan{}
 }

@@ -85,6 +85,7 @@ type Publisher struct {
 	writer *ring.Writer
 	limit  int     // of the arena
 	loans  tickets // of the publishing goroutine
+	leaks  *leaks
 
 	turns sync.Mutex // of those who share it: see Locked
 
@@ -135,7 +136,7 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 	if err != nil {
 		return fail(err, "")
 	}
-	p := &Publisher{domain: domain.Of(d), topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit,
+	p := &Publisher{domain: domain.Of(d), topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit, leaks: newLeaks(domain.Of(d)),
 		peers: map[*meet.Remote]*peer{}, refused: map[*meet.Remote]string{}, changed: make(chan struct{})}
 	if p.writer, err = ring.NewWriter(m.Region(), &rc, granter{p}); err != nil {
 		m.Close()
@@ -302,6 +303,9 @@ func (p *Publisher) Close() error {
 	p.parted = nil
 	if err := errors.Join(errs...); err != nil {
 		return &Error{"close the publisher of", p.topic, err, ""}
+	}
+	if err := p.leaks.err("loans"); err != nil {
+		return &Error{"close the publisher of", p.topic, err, "publish or discard each loan before"}
 	}
 	return nil
 }

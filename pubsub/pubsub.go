@@ -86,6 +86,9 @@ var (
 	ErrCorrupt = ring.ErrCorrupt
 	// ErrSchema: a message is not what the type says.
 	ErrSchema = errors.New("not of this type")
+	// ErrHeld: what was lent had not been given back when its publisher or subscriber was
+	// closed: see memlane.Config.LeakCheck.
+	ErrHeld = errors.New("not given back")
 	// ErrRefused: a publisher does not want this subscriber.
 	ErrRefused = errors.New("the publisher refuses")
 	// ErrTooLargeToBorrow: the message is larger than an eighth of the publisher's

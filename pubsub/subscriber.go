@@ -70,6 +70,7 @@ type Subscriber struct {
 	spinner wait.Spinner
 	on      []wait.On
 	spares  spares
+	leaks   *leaks
 
 	sources atomic.Pointer[[]*source] // that have been granted; changed with mu
 	closed  atomic.Bool
@@ -109,7 +110,7 @@ const answerTime = 100 * time.Millisecond
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
 // tells.
 func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
-	s := &Subscriber{domain: domain.Of(d), topic: topic, news: make(chan struct{}),
+	s := &Subscriber{domain: domain.Of(d), topic: topic, news: make(chan struct{}), leaks: newLeaks(domain.Of(d)),
 		known: map[*meet.Remote]*source{}, again: map[uint64]*meet.Remote{}}
 	if c != nil {
 		s.config = *c
@@ -525,6 +526,9 @@ func (s *Subscriber) Close() error {
 	s.kept = nil
 	if err != nil {
 		return &Error{"close the subscriber of", s.topic, err, ""}
+	}
+	if err := s.leaks.err("messages"); err != nil {
+		return &Error{"close the subscriber of", s.topic, err, "release each message that is borrowed before"}
 	}
 	return nil
 }

@@ -19,6 +19,9 @@ var Of func(domain any) *Domain
 
 // Domain is a process's part in a domain. All methods may be called at once.
 type Domain struct {
+	// CheckLeaks: what is lent is to be remembered. It is set before the domain is used.
+	CheckLeaks bool
+
 	name    string
 	node    *meet.Node
 	control *ring.Control // apart: what waits there for the garbage collector must not keep the rest
