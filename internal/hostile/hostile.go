@@ -38,8 +38,11 @@ func Join(folder, topic string, role meet.Role) (*Peer, error) {
 // JoinAs is Join of a participant that is there already.
 func JoinAs(n *meet.Node, topic string, role meet.Role) (*Peer, error) {
 	p := &Peer{Node: n, Found: make(chan *meet.Remote, 100), Message: make(chan uint16, 100), Lost: make(chan struct{}, 100)}
-	return p, n.Add(&meet.Port{Kind: meet.Topic, Name: topic, Role: role, Settings: []byte{1, 1}, Handler: handler{p}})
+	return p, n.Add(&meet.Port{Kind: meet.Topic, Name: topic, Role: role, Settings: Settings(), Handler: handler{p}})
 }
+
+// Settings returns the settings of a port that says nothing of its messages.
+func Settings() []byte { return append([]byte{2, layout.PolicyDropOldest}, make([]byte, 33)...) }
 
 // handler is a peer as package meet sees it.
 type handler struct{ *Peer }
