@@ -215,7 +215,7 @@ func TestLiars(t *testing.T) {
 		}
 		// The kind of subscriber that says nothing is refused by nobody.
 		role := []meet.Role{meet.Publisher, meet.Subscriber}[i%2]
-		port := &meet.Port{Kind: meet.Topic, Name: "numbers", Role: role, Settings: hostile.Settings(), Handler: liar{rnd, m}}
+		port := &meet.Port{Kind: meet.Topic, Name: "numbers", Role: role, Settings: hostile.Settings(0, nil), Handler: liar{rnd, m}}
 		if err := theirs.Add(port); err != nil {
 			t.Fatal(err)
 		}
