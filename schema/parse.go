@@ -50,6 +50,7 @@ func typeOf(v any, levels int) (*typ, error) {
 		return nil, fmt.Errorf("type %.40q; want one of u8 to u64, i8 to i64, f32, f64", v)
 	case map[string]any:
 		if levels == 0 {
+			// Here too, because errors name all levels.
 			return nil, fmt.Errorf("more than %d arrays and structs within each other", depthMost)
 		}
 		if v["of"] != nil {

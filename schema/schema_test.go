@@ -234,6 +234,7 @@ func TestParseRefuses(t *testing.T) {
 		fields(`{"name":"a","offset":0,"type":"u32"},{"name":"a","offset":4,"type":"u8"}`):                 "field a: there are two",
 		fields(`{"name":"a","offset":0,"type":{"size":1,"fields":[{"name":"b","offset":1,"type":"u8"}]}}`): "field a: field b: 1 bytes at 1",
 		strings.Repeat(`{"array":1,"of":`, 33) + `"u8"` + strings.Repeat(`}`, 33):                          "more than 32 arrays",
+		strings.Repeat(`{"array":1,"of":`, 3000) + `"no"` + strings.Repeat(`}`, 3000):                      "more than 32 arrays",
 		strings.Repeat(`[`, 20000):                                                                         "exceeded max depth",
 		strings.Repeat(" ", schema.TextMost-3) + `"u8"`:                                                    "more than 65536 bytes",
 	} {
