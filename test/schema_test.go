@@ -15,19 +15,19 @@ import (
 	"github.com/memlane/memlane/schema"
 )
 
-// order is the struct of testdata/peers/schema.c, with other names where Go wants them.
+// order is the struct of testdata/peers/schema.c.
 type order struct {
-	kind   uint8
-	price  float64
-	change [3]int16
-	tick   [2]struct {
-		number uint32
-		time   int64
+	Kind   uint8
+	Price  float64
+	Change [3]int16
+	Tick   [2]struct {
+		Number uint32
+		Time   int64
 	}
-	weight float32
+	Weight float32
 }
 
-const orderJSON = `{"kind":200,"price":52.5,"change":[-1,0,32767],"tick":[{"number":4000000000,"time":-9223372036854775808},{"number":0,"time":9007199254740993}],"weight":0.1}`
+const orderJSON = `{"Kind":200,"Price":52.5,"Change":[-1,0,32767],"Tick":[{"Number":4000000000,"Time":-9223372036854775808},{"Number":0,"Time":9007199254740993}],"Weight":0.1}`
 
 // A C program says what its struct is, with no code made for it, and that is what Go says of
 // its own; what it has written is decoded here and by a Python program.
@@ -61,7 +61,7 @@ func TestSchemaWithCAndPython(t *testing.T) {
 		if err := d.Decode(&v); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
-		delete(v.(map[string]any), "weight") // which Python shows as float64
+		delete(v.(map[string]any), "Weight") // which Python shows as float64
 		return v
 	}
 	if a, b := values(out), values([]byte(orderJSON)); !reflect.DeepEqual(a, b) {
