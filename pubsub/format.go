@@ -54,8 +54,9 @@ func textOf(f *os.File) (string, error) {
 }
 
 // Format returns what a publisher says of its messages, whose Publisher is that number: a
-// schema, by which they can be decoded, or a content type, or neither. It may be called
-// at any time, and knows a publisher until the call after that for its last message.
+// schema, by which they can be decoded, or a content type, or neither. It is the publisher's
+// word; no message need keep to it. Format may be called at any time, and knows a publisher
+// until the call after that for its last message.
 func (s *Subscriber) Format(publisher uint64) (values *schema.Schema, contentType string) {
 	for _, src := range *s.sources.Load() {
 		if src.id != publisher {

@@ -78,8 +78,8 @@ func TestLongSchemas(t *testing.T) {
 	if got := same.Line(); got != "ready" {
 		t.Fatal(got)
 	}
-	any := proctest.Start(t, nil, "subscribe thousand", folder, "any")
-	if got := any.Line(); got != "ready" {
+	anything := proctest.Start(t, nil, "subscribe thousand", folder, "any")
+	if got := anything.Line(); got != "ready" {
 		t.Fatal(got)
 	}
 	another := proctest.Start(t, nil, "subscribe thousand", folder, "another").Line()
@@ -96,7 +96,7 @@ func TestLongSchemas(t *testing.T) {
 	if got := same.Line(); got != "7 <nil>" {
 		t.Error(got)
 	}
-	if got, want := any.Line(), fmt.Sprintf("%s  1111 <nil>", s.ID()); got != want {
+	if got, want := anything.Line(), fmt.Sprintf("%s  1111 <nil>", s.ID()); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	look, err := inspect.Look(d, "numbers")

@@ -22,7 +22,7 @@ import (
 // of WaitSubscribers.
 
 // fixRefused is what to do about it.
-const fixRefused = "use the same type, Schema or ContentType on both sides"
+const fixRefused = "if it is for what the messages are, use the same type, Schema or ContentType on both sides"
 
 // refusalsMost is how many refusals wait to be reported. Somebody hostile can send
 // any number, to a program that does not receive.

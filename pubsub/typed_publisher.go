@@ -21,7 +21,7 @@ type PublisherOf[T any] struct {
 }
 
 // PublishOf begins to publish a topic of values of a type: see [Publish]. The schema
-// is that of schema.Of, unless the config has one.
+// is that of schema.Of, and has its limits, unless the config has one.
 func PublishOf[T any](d *memlane.Domain, topic string, c *PublisherConfig) (*PublisherOf[T], error) {
 	var config PublisherConfig
 	if c != nil {

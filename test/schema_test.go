@@ -106,7 +106,7 @@ func TestSubJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bytes, err := pubsub.Publish(d, "orders", &pubsub.PublisherConfig{ContentType: "text/plain"})
+	text, err := pubsub.Publish(d, "orders", &pubsub.PublisherConfig{ContentType: "text/plain"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestSubJSON(t *testing.T) {
 	for _, wait := range []func() error{
 		func() error { return trades.WaitSubscribers(t.Context(), 1) },
 		func() error { return numbers.WaitSubscribers(t.Context(), 1) },
-		func() error { return bytes.WaitSubscribers(t.Context(), 1) },
+		func() error { return text.WaitSubscribers(t.Context(), 1) },
 		func() error { return broken.WaitSubscribers(t.Context(), 1) },
 	} {
 		if err := wait(); err != nil {
@@ -136,7 +136,7 @@ func TestSubJSON(t *testing.T) {
 		{func() error { return trades.Publish(t.Context(), &trade{52.5, 1<<64 - 1}) }, `{"Price":52.5,"Volume":18446744073709551615}`},
 		{func() error { return broken.Publish(t.Context(), []byte("short")) }, ""},
 		{func() error { return numbers.Publish(t.Context(), &number) }, `7`},
-		{func() error { return bytes.Publish(t.Context(), []byte("one espresso")) }, `one espresso`},
+		{func() error { return text.Publish(t.Context(), []byte("one espresso")) }, `one espresso`},
 		{func() error { return broken.Publish(t.Context(), make([]byte, 16)) }, `{"Price":0,"Volume":0}`},
 		{func() error { return trades.Publish(t.Context(), &trade{-1, 0}) }, `{"Price":-1,"Volume":0}`},
 	} {

@@ -45,12 +45,12 @@ func mediaType(s string) (string, error) {
 	if err == nil && !strings.Contains(base, "/") {
 		err = errors.New("no subtype")
 	}
-	text := ""
-	if err == nil {
-		text = mime.FormatMediaType(base, params)
+	if err != nil {
+		return "", fmt.Errorf("is %.100q; want a media type, such as application/json: %w", s, err)
 	}
+	text := mime.FormatMediaType(base, params)
 	if text == "" || len(text) > contentTypeMost {
-		return "", fmt.Errorf("is %.100q; want a media type, such as application/json: %w", s, errors.Join(err))
+		return "", fmt.Errorf("is %.100q; want one of at most %d bytes when it is written in full", s, contentTypeMost)
 	}
 	return text, nil
 }

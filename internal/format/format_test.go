@@ -62,7 +62,7 @@ func TestOf(t *testing.T) {
 			t.Errorf("%q is %+v, %v; want %q", given, f, err, want)
 		}
 	}
-	for _, given := range []string{"json", "a/", "/b", "a/b/c", "a b/c", "a/b; x", "a/b; x=1; x=2", "a/\xff", " ", "a/" + strings.Repeat("b", 999)} {
+	for _, given := range []string{"json", "a/", "/b", "a/b/c", "a b/c", "a/b; x", "a/b; x=1; x=2", "a/\xff", " ", "a/" + strings.Repeat("b", 999), "a/b; x=\"" + strings.Repeat("ä", 400) + "\""} {
 		if f, err := format.Of(nil, given); !errors.Is(err, os.ErrInvalid) {
 			t.Errorf("%q is %+v, %v", given, f, err)
 		}
