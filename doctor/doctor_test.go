@@ -30,7 +30,7 @@ func open(folder string) (*memlane.Domain, error) {
 }
 
 // publish publishes until it has to wait; under DropOldest a thousand messages. Args: the
-// folder, the policy, the schema.
+// folder, the policy, the content type.
 func publish(args []string) error {
 	d, err := open(args[0])
 	if err != nil {
@@ -40,7 +40,7 @@ func publish(args []string) error {
 	if args[1] == "block" {
 		policy = pubsub.Block
 	}
-	p, err := pubsub.Publish(d, topicName, &pubsub.PublisherConfig{Policy: policy, Slots: 16, Schema: args[2]})
+	p, err := pubsub.Publish(d, topicName, &pubsub.PublisherConfig{Policy: policy, Slots: 16, ContentType: args[2]})
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func publish(args []string) error {
 }
 
 // subscribe subscribes, and receives what there is when it is told to. Args: the folder,
-// the most descriptors, the schema.
+// the most descriptors, the content type.
 func subscribe(args []string) error {
 	var most uint64
 	if fmt.Sscan(args[1], &most); most > 0 {
@@ -78,7 +78,7 @@ func subscribe(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := pubsub.Subscribe(d, topicName, &pubsub.SubscriberConfig{Schema: args[2]})
+	s, err := pubsub.Subscribe(d, topicName, &pubsub.SubscriberConfig{ContentType: args[2]})
 	if err != nil {
 		return err
 	}
@@ -200,8 +200,8 @@ func TestPainsOfDomains(t *testing.T) {
 		wantFound(t, c, "stalled", doctor.Warning, fmt.Sprintf("process %d has lost ", s.PID()), "more Slots")
 	})
 	t.Run("refused", func(t *testing.T) {
-		s, p := start(t, "subscribe", "0", "another"), start(t, "publish", "drop", "one")
-		wantFound(t, c, "stalled", doctor.Bad, fmt.Sprintf("process %d is refused by process %d", s.PID(), p.PID()), "same type or Schema")
+		s, p := start(t, "subscribe", "0", "text/csv"), start(t, "publish", "drop", "application/json")
+		wantFound(t, c, "stalled", doctor.Bad, fmt.Sprintf("process %d is refused by process %d", s.PID(), p.PID()), "same type, Schema or ContentType")
 	})
 	t.Run("descriptors", func(t *testing.T) {
 		s := start(t, "subscribe", "70", "")

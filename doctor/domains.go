@@ -165,7 +165,7 @@ func waits(domain, topic string, p inspect.Publisher) (found []Finding) {
 	}
 	for _, r := range p.Refused {
 		found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s: process %d is refused by process %d: %s", about, r.PID, p.PID, r.Reason),
-			Why: "it gets none of the messages", Fix: "start both with the same type or Schema"})
+			Why: "it gets none of the messages", Fix: "start both with the same type, Schema or ContentType"})
 	}
 	return found
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
 	"github.com/memlane/memlane/internal/domain"
+	"github.com/memlane/memlane/internal/hostile"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/proctest"
@@ -123,7 +124,7 @@ func TestRefused(t *testing.T) {
 		t.Fatalf("%+v, %v", look, err)
 	}
 	p := look.Publishers[0]
-	if len(p.Subscriptions) != 0 || len(p.Refused) != 1 || p.Refused[0].Subscriber != waiting || !strings.Contains(p.Refused[0].Reason, `"float64", the subscriber's "uint64"`) {
+	if len(p.Subscriptions) != 0 || len(p.Refused) != 1 || p.Refused[0].Subscriber != waiting || !strings.Contains(p.Refused[0].Reason, "the whole: the publisher has f64, the subscriber u64") {
 		t.Errorf("%+v; want a refusal of %+v", p, waiting)
 	}
 	if err := publisher.Close(); err != nil {
@@ -216,7 +217,7 @@ func TestLiars(t *testing.T) {
 		}
 		// The kind of subscriber that says nothing is refused by nobody.
 		role := []meet.Role{meet.Publisher, meet.Subscriber}[i%2]
-		port := &meet.Port{Kind: meet.Topic, Name: "numbers", Role: role, Settings: []byte{1, 1}, Handler: liar{rnd, m}}
+		port := &meet.Port{Kind: meet.Topic, Name: "numbers", Role: role, Settings: hostile.Settings(0, nil), Handler: liar{rnd, m}}
 		if err := theirs.Add(port); err != nil {
 			t.Fatal(err)
 		}

@@ -11,11 +11,13 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/domain"
+	"github.com/memlane/memlane/internal/format"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/observe"
 	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/schema"
 )
 
 // Snapshot is what a topic looked like at some moment.
@@ -44,6 +46,8 @@ type Publisher struct {
 	Blocked       uint64         // how often it has had to
 	Wakes         uint64         // how often it asked the kernel to wake subscribers
 	Evicted       uint64         // subscribers that were let go because their words made no sense
+	Schema        *schema.Schema // of its messages, which can be decoded by it; nil: it has none, or says nonsense
+	ContentType   string         // of its messages; "": it has none
 	Subscriptions []Subscription // by the subscriber's ID
 	Refused       []Refusal      // by the subscriber's ID
 }
@@ -70,8 +74,8 @@ type Subscription struct {
 	Slow time.Duration
 }
 
-// Refusal is a subscriber that a publisher refuses, for another schema: it gets none of
-// its messages.
+// Refusal is a subscriber that a publisher refuses, because it wants messages of another
+// schema or content type: it gets none.
 type Refusal struct {
 	Subscriber
 	Reason string // in the publisher's words
@@ -283,6 +287,9 @@ func (o *observer) snapshot(topic string) *Snapshot {
 		p := Publisher{
 			ID: s.id, PID: s.pid, Policy: pubsub.Policy(look.Policy), Slots: look.Slots, SlotBytes: look.SlotBytes, ArenaBytes: look.ArenaBytes,
 			Published: look.Sequence, Bytes: look.Bytes, Waiting: look.Waiting, Blocked: look.Blocked, Wakes: look.Wakes, Evicted: look.Evicted,
+		}
+		if f, err := s.view.Format(); err == nil {
+			p.Schema, p.ContentType = format.Decode(f)
 		}
 		told := map[*seen]bool{}
 		for _, m := range s.members {

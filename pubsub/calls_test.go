@@ -201,7 +201,7 @@ func TestSchemas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pubsub.SubscribeOf[other](d, "pairs", nil); !errors.Is(err, pubsub.ErrRefused) || !strings.Contains(err.Error(), "float32") {
+	if _, err := pubsub.SubscribeOf[other](d, "pairs", nil); !errors.Is(err, pubsub.ErrRefused) || !strings.Contains(err.Error(), "field B: the publisher has i32 at 4, the subscriber f32 at 4") {
 		t.Error(err)
 	}
 	s, err := pubsub.SubscribeOf[pair](d, "pairs", nil)
@@ -357,7 +357,7 @@ func TestContexts(t *testing.T) {
 func TestWrongInput(t *testing.T) {
 	d := open(t, t.TempDir())
 	for _, c := range []pubsub.PublisherConfig{
-		{Slots: 1 << 30}, {SlotBytes: 1 << 20}, {ArenaLimit: 100}, {Policy: 7}, {Schema: strings.Repeat("x", 2000)}, {Slots: -5, ArenaLimit: -1},
+		{Slots: 1 << 30}, {SlotBytes: 1 << 20}, {ArenaLimit: 100}, {Policy: 7}, {ContentType: strings.Repeat("x", 2000)}, {Slots: -5, ArenaLimit: -1},
 	} {
 		if _, err := pubsub.Publish(d, "numbers", &c); !errors.Is(err, os.ErrInvalid) {
 			t.Errorf("%+v: %v", c, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/memlane/memlane/internal/format"
 	"github.com/memlane/memlane/internal/ring"
 )
 
@@ -28,14 +29,6 @@ func checkLimits(limits ...limit) error {
 	return nil
 }
 
-// checkSchema returns what is wrong with a schema.
-func checkSchema(s string) error {
-	if len(s) > maxSchema {
-		return fmt.Errorf("%w: Schema has %d bytes; want at most %d, or a hash of it", os.ErrInvalid, len(s), maxSchema)
-	}
-	return nil
-}
-
 // check returns what is wrong with the config, and if nothing is, what it is for a ring.
 func (c *PublisherConfig) check() (ring.Config, error) {
 	err := checkLimits(
@@ -44,23 +37,25 @@ func (c *PublisherConfig) check() (ring.Config, error) {
 		limit{"ArenaBytes", int64(c.ArenaBytes), maxArena},
 		limit{"ArenaLimit", int64(c.ArenaLimit), maxArena},
 	)
+	var f ring.Format
 	if err == nil {
-		err = checkSchema(c.Schema)
+		f, err = format.Of(c.Schema, c.ContentType)
 	}
 	if err != nil {
 		return ring.Config{}, err
 	}
 	rc := c.ring()
+	rc.Format = f
 	if err := rc.Check(); err != nil {
 		return rc, fmt.Errorf("%w: %w", os.ErrInvalid, err)
 	}
 	return rc, nil
 }
 
-// check returns what is wrong with the config.
-func (c *SubscriberConfig) check() error {
+// check returns what is wrong with the config, and if nothing is, what it asks for.
+func (c *SubscriberConfig) check() (ring.Format, error) {
 	if err := checkLimits(limit{"History", int64(c.History), 0}, limit{"Quota", c.Quota, 0}); err != nil {
-		return err
+		return ring.Format{}, err
 	}
-	return checkSchema(c.Schema)
+	return format.Of(c.Schema, c.ContentType)
 }

@@ -204,3 +204,52 @@ func ExamplePublisherOf_Loan() {
 	m.Release()
 	// Output: 1024 1024 255
 }
+
+// What a publisher says of its messages, tools and programs in other languages decode them
+// by.
+func ExampleSubscriber_Format() {
+	domain, done := here()
+	defer done()
+	ctx := context.Background()
+
+	anything, err := pubsub.Subscribe(domain, "positions", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	vehicle, err := pubsub.PublishOf[Position](domain, "positions", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := vehicle.Publish(ctx, &Position{17, 52.5, 13.4}); err != nil {
+		log.Fatal(err)
+	}
+	m, err := anything.Receive(ctx)
+	if err != nil {
+		log.Fatal(err)
+	}
+	values, _ := anything.Format(m.Publisher)
+	text, err := values.AppendJSON(nil, m.Data)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(text))
+	// Output: {"Vehicle":17,"Latitude":52.5,"Longitude":13.4}
+}
+
+// A subscriber that wants other messages is refused, and told what the difference is.
+func ExampleSubscriberConfig() {
+	domain, done := here()
+	defer done()
+
+	_, err := pubsub.Publish(domain, "orders", &pubsub.PublisherConfig{ContentType: "application/json"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = pubsub.Subscribe(domain, "orders", &pubsub.SubscriberConfig{ContentType: "application/protobuf; message=shop.Order"})
+	fmt.Println(errors.Is(err, pubsub.ErrRefused))
+	_, err = pubsub.Subscribe(domain, "orders", nil) // takes all
+	fmt.Println(err)
+	// Output:
+	// true
+	// <nil>
+}

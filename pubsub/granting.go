@@ -41,7 +41,7 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 		p.letGo(r) // if it was there
 		return nil
 	}
-	if m.Type != typeLink || len(m.Files) != 1 {
+	if m.Type != typeLink || len(m.Files) < 1 || len(m.Files) > 2 {
 		return fmt.Errorf("%w: message %d with %d files to a publisher", ErrProtocol, m.Type, len(m.Files))
 	}
 	l, err := decodeLink(m.Body)
@@ -58,11 +58,18 @@ func (p *Publisher) grant(r *meet.Remote, m *meet.Message) error {
 	if known {
 		return fmt.Errorf("%w: a second link", ErrProtocol)
 	}
-	if reason := p.unsuited(its); reason != "" {
+	reason, err := p.unsuited(its, m.Files[1:])
+	if reason != "" {
 		return p.refuse(r, reason)
 	}
-	mem, entry, err := ring.OpenEntry(m.Files[0], int(l.at))
-	m.Files[0].Close() // see source.open
+	var mem *memory.Memory
+	var entry *ring.Entry
+	if err == nil {
+		mem, entry, err = ring.OpenEntry(m.Files[0], int(l.at))
+	}
+	for _, f := range m.Files {
+		f.Close() // see source.open
+	}
 	if meet.Starved(err) {
 		return p.refuse(r, fmt.Sprintf("the publisher's process cannot have the subscriber's memory: %.1000v", err))
 	}

@@ -2,11 +2,13 @@ package pubsub_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,5 +207,97 @@ func TestHostileMemory(t *testing.T) {
 	}
 	if m, err := good.Receive(background); err != nil || m.Sequence != 0 {
 		t.Error(err)
+	}
+}
+
+// What a subscriber says of the messages that it wants can be anything. It is refused, or
+// dropped if it is not what was announced; the publisher goes on.
+func TestHostileFormat(t *testing.T) {
+	folder := t.TempDir()
+	d := open(t, folder)
+	p, err := pubsub.PublishOf[versionOne](d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, err := pubsub.SubscribeOf[versionOne](d, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := func(s string) *os.File {
+		m, err := memory.Create("text", len(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		copy(m.Region().Bytes(0, len(s)), s)
+		return m.File()
+	}
+	unsealed, err := os.CreateTemp(folder, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unsealed.Close()
+	if _, err := unsealed.WriteString(`"u8"`); err != nil {
+		t.Fatal(err)
+	}
+	large := "\"u8\"" + strings.Repeat(" ", 1<<16)
+	const schema, contentType = 1, 2
+	for name, c := range map[string]struct {
+		kind    byte
+		hash    string // of this
+		text    *os.File
+		refused bool // and not dropped
+	}{
+		"another":         {schema, `"u8"`, text(`"u8"`), true},
+		"none":            {schema, `"u8"`, nil, true},
+		"nonsense":        {schema, "\xff[", text("\xff["), true},
+		"a content type":  {contentType, "text/csv", text("text/csv"), true},
+		"escapes":         {contentType, "\x1b[2J", text("\x1b[2J"), true},
+		"of another hash": {schema, `"u8"`, text(`"u16"`), false},
+		"a file":          {schema, `"u8"`, unsealed, false},
+		"too large":       {schema, large, text(large), false},
+		"of no kind":      {3, `"u8"`, text(`"u8"`), false},
+		"of nothing":      {0, `"u8"`, text(`"u8"`), false},
+	} {
+		n, err := meet.Open(d.Folder(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash := sha256.Sum256([]byte(c.hash))
+		h, err := hostile.JoinWith(n, "numbers", meet.Subscriber, hostile.Settings(c.kind, hash[:]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		control, err := memory.Create("control", 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := []*os.File{control.File()}
+		if c.text != nil {
+			files = append(files, c.text)
+		}
+		if err := (<-h.Found).Send(1, hostile.Link(0), files...); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		select {
+		case message := <-h.Message:
+			if !c.refused || message != 4 {
+				t.Errorf("%s: it gets message %d", name, message)
+			}
+		case <-h.Lost:
+			if c.refused {
+				t.Errorf("%s: it was dropped", name)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s: nothing comes of it", name)
+		}
+		h.Node.Close()
+		control.Close()
+	}
+	if err := p.Publish(background, &versionOne{1}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := good.Receive(background); err != nil || m.Value.Amount != 1 {
+		t.Error(m, err)
 	}
 }

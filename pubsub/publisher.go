@@ -10,6 +10,7 @@ import (
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/ring"
+	"github.com/memlane/memlane/schema"
 )
 
 // PublisherConfig is what can be set of a publisher. A nil *PublisherConfig, or 0,
@@ -32,10 +33,22 @@ type PublisherConfig struct {
 	// once, so that larger messages are only received as copies.
 	ArenaBytes, ArenaLimit int
 
-	// Schema says what the messages are, in any way that publishers and subscribers
-	// agree on, of at most 1000 bytes. One that has another is refused, if neither
-	// is empty.
-	Schema string
+	// Schema, or ContentType, says what the messages are. A subscriber that wants
+	// others is refused; one that does not say what it wants gets all, and who says
+	// nothing refuses nobody. So a publisher that says nothing is received from by all.
+	//
+	// Schema is how values lie in memory: see package schema. [PublishOf] sets it; one
+	// that is given to it may have other names of fields than the type.
+	Schema *schema.Schema
+
+	// ContentType is a media type, such as
+	//
+	//	application/json
+	//	application/protobuf; message=shop.Order
+	//
+	// of at most 1000 bytes. Those that differ in case, spaces, or the order of
+	// parameters, are the same.
+	ContentType string
 }
 
 func (c *PublisherConfig) ring() ring.Config {
@@ -79,7 +92,7 @@ func powerOfTwo(n int) int {
 type Publisher struct {
 	domain *domain.Domain
 	topic  string
-	schema string
+	format ring.Format
 	port   *meet.Port
 	memory *memory.Memory
 	writer *ring.Writer
@@ -136,14 +149,14 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 	if err != nil {
 		return fail(err, "")
 	}
-	p := &Publisher{domain: domain.Of(d), topic: topic, schema: c.Schema, memory: m, limit: rc.ArenaLimit, leaks: newLeaks(domain.Of(d)),
+	p := &Publisher{domain: domain.Of(d), topic: topic, format: rc.Format, memory: m, limit: rc.ArenaLimit, leaks: newLeaks(domain.Of(d)),
 		peers: map[*meet.Remote]*peer{}, refused: map[*meet.Remote]string{}, changed: make(chan struct{})}
 	if p.writer, err = ring.NewWriter(m.Region(), &rc, granter{p}); err != nil {
 		m.Close()
 		return fail(err, "")
 	}
 	p.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Publisher, Handler: granter{p},
-		Settings: settings{rc.Policy, c.Schema}.encode()}
+		Settings: settingsOf(rc.Policy, rc.Format).encode()}
 	if err = p.domain.Own(p); err == nil {
 		err = p.domain.Add(p.port)
 	}

@@ -15,10 +15,12 @@
 // # What a message is
 //
 // Bytes, of any number. [PublishOf] and [SubscribeOf] are for values of a type, which lie
-// in memory as they do in a Go program. A subscriber whose schema is not the publisher's
-// gets none of its messages, and both are told: the subscriber by an error that matches
-// [ErrRefused], of Subscribe or of the call that receives, the publisher by that of
-// [Publisher.WaitSubscribers].
+// in memory as they do in a Go program; their publisher has a schema, by which tools and
+// programs in other languages decode them: see [Subscriber.Format]. Bytes can have a content
+// type instead. A subscriber that wants another schema or content type than the publisher
+// has gets none of its messages, and both are told what the difference is: the subscriber
+// by an error that matches [ErrRefused], of Subscribe or of the call that receives, the
+// publisher by that of [Publisher.WaitSubscribers].
 //
 // # When a subscriber is slow
 //

@@ -23,6 +23,7 @@ func TestMain(m *testing.M) {
 	helpers := map[string]proctest.Helper{
 		"subscribe":             subscribe,
 		"subscribe typed":       subscribeTyped,
+		"subscribe thousand":    subscribeThousand,
 		"stream typed":          streamTyped,
 		"publish":               publish,
 		"publish many":          publishMany,

@@ -3,22 +3,26 @@ package pubsub
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
+	"github.com/memlane/memlane/internal/format"
 	"github.com/memlane/memlane/internal/meet"
+	"github.com/memlane/memlane/internal/ring"
 )
 
-// A publisher refuses a subscriber whose schema is another, or whose memory it cannot
+// A publisher refuses a subscriber that wants messages of another kind, or whose memory it cannot
 // have. Whoever came later, both sides have to learn it: the subscriber by an error of
 // Subscribe or, if it was there first, of the call that receives; the publisher by that
 // of WaitSubscribers.
 
 // fixRefused is what to do about it.
-const fixRefused = "if it is the schema, use the same type, or the same Schema, on both sides"
+const fixRefused = "if it is for what the messages are, use the same type, Schema or ContentType on both sides"
 
 // refusalsMost is how many refusals wait to be reported. Somebody hostile can send
 // any number, to a program that does not receive.
@@ -62,14 +66,22 @@ func (s *Subscriber) refusal() error {
 	return s.explain(err)
 }
 
-// unsuited returns why the subscriber does not suit the publisher; "" if it does.
-func (p *Publisher) unsuited(its settings) string {
-	if p.schema == "" || its.schema == "" || p.schema == its.schema {
-		return ""
+// unsuited returns why the subscriber does not suit the publisher; "" if it does. It may
+// have sent the text of its format. An error means that this is nonsense, or cannot be had.
+func (p *Publisher) unsuited(its settings, text []*os.File) (reason string, err error) {
+	if !settingsOf(0, p.format).differ(its) {
+		return "", nil
 	}
-	// It has to fit into one message, however much of it is quoted.
-	return fmt.Sprintf("the publisher's schema is %.1000s, the subscriber's %.1000s",
-		fmt.Sprintf("%.400q", p.schema), fmt.Sprintf("%.400q", its.schema))
+	f := ring.Format{Kind: its.kind}
+	if len(text) > 0 {
+		if f.Text, err = textOf(text[0]); err != nil {
+			return "", err
+		}
+		if sha256.Sum256([]byte(f.Text)) != its.hash {
+			return "", fmt.Errorf("%w: a format with another hash", ErrProtocol)
+		}
+	}
+	return format.Difference(p.format, f), nil
 }
 
 // refuse tells a subscriber why, and remembers it until it goes.

@@ -10,6 +10,7 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/schema"
 )
 
 type (
@@ -26,7 +27,11 @@ func subscribeTyped(args []string) error {
 		return err
 	}
 	defer d.Close()
-	s, err := pubsub.Subscribe(d, "numbers", &pubsub.SubscriberConfig{Schema: pubsub.SchemaOf[versionOne]()})
+	one, err := schema.Of[versionOne]()
+	if err != nil {
+		return err
+	}
+	s, err := pubsub.Subscribe(d, "numbers", &pubsub.SubscriberConfig{Schema: one})
 	if err != nil {
 		return err
 	}
@@ -86,7 +91,7 @@ func TestRefusedLater(t *testing.T) {
 					t.Fatal(err)
 				}
 				line := sub.Line()
-				for _, want := range []string{`true pubsub: receive from "numbers": the publisher refuses`, "float64", "uint64", "use the same type"} {
+				for _, want := range []string{`true pubsub: receive from "numbers": the publisher refuses`, "field Amount: the publisher has f64 at 0, the subscriber u64 at 0", "use the same type"} {
 					if !strings.Contains(line, want) {
 						t.Errorf("the subscriber says %q, without %q", line, want)
 					}
@@ -97,7 +102,7 @@ func TestRefusedLater(t *testing.T) {
 				if !errors.Is(err, context.Canceled) || !errors.Is(err, pubsub.ErrRefused) {
 					t.Error(err)
 				}
-				for _, want := range []string{"0 of 1", fmt.Sprintf("process %d", sub.PID()), "float64", "uint64"} {
+				for _, want := range []string{"0 of 1", fmt.Sprintf("process %d", sub.PID()), "field Amount: the publisher has f64 at 0, the subscriber u64 at 0"} {
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("WaitSubscribers says %q, without %q", err, want)
 					}
@@ -125,13 +130,13 @@ func TestRefusedAreNamed(t *testing.T) {
 	d := open(t, t.TempDir())
 	var subs []*pubsub.Subscriber
 	for range 5 {
-		s, err := pubsub.Subscribe(d, "numbers", &pubsub.SubscriberConfig{Schema: strings.Repeat("\xff", 1000)})
+		s, err := pubsub.Subscribe(d, "numbers", &pubsub.SubscriberConfig{ContentType: "application/" + strings.Repeat("s", 900)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		subs = append(subs, s)
 	}
-	p, err := pubsub.Publish(d, "numbers", &pubsub.PublisherConfig{Schema: strings.Repeat("\x01", 1000)})
+	p, err := pubsub.Publish(d, "numbers", &pubsub.PublisherConfig{ContentType: "application/" + strings.Repeat("p", 900)})
 	if err != nil {
 		t.Fatal(err)
 	}

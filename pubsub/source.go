@@ -215,7 +215,8 @@ func (s *Subscriber) whereWas(id uint64) int {
 }
 
 func (s *Subscriber) ask(r *meet.Remote, id uint64) error {
-	if _, err := decodeSettings(r.Settings()); err != nil {
+	its, err := decodeSettings(r.Settings())
+	if err != nil {
 		return err
 	}
 	place, err := s.domain.Control().Take()
@@ -234,10 +235,17 @@ func (s *Subscriber) ask(r *meet.Remote, id uint64) error {
 		l.history = math.MaxUint64 // what was published meanwhile too
 	}
 	s.mu.Unlock()
-	if err := r.Post(typeLink, l.encode(), place.File()); err != nil {
-		return err
+	files := []*os.File{place.File()}
+	if its.differ(settingsOf(0, s.format)) {
+		// So that the publisher can say what the difference is.
+		text, err := textMemory(s.format.Text)
+		if err != nil {
+			return err
+		}
+		defer text.Close()
+		files = append(files, text.File())
 	}
-	return nil
+	return r.Post(typeLink, l.encode(), files...)
 }
 
 // Message is of [meet.Handler].

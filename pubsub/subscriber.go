@@ -15,6 +15,7 @@ import (
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/ring"
 	"github.com/memlane/memlane/internal/wait"
+	"github.com/memlane/memlane/schema"
 	"github.com/memlane/memlane/segment"
 )
 
@@ -36,8 +37,9 @@ type SubscriberConfig struct {
 	// received from any more: Receive returns an error that matches segment.ErrQuota.
 	Quota int64
 
-	// Schema is what the messages must be: see PublisherConfig.
-	Schema string
+	// Schema, or ContentType, is what the messages must be: see PublisherConfig.
+	Schema      *schema.Schema
+	ContentType string // a media type
 }
 
 // AllHistory is a [SubscriberConfig] History of everything that is still there.
@@ -59,6 +61,7 @@ type Subscriber struct {
 	domain *domain.Domain
 	topic  string
 	config SubscriberConfig
+	format ring.Format // what it wants
 	port   *meet.Port
 
 	// Of the receiving goroutine.
@@ -106,7 +109,7 @@ const answerTime = 100 * time.Millisecond
 // they do. Publishers that come later are received from their first message on, but for
 // those that have waited so long in vain for this process: see [Publish].
 //
-// If all publishers that are there refuse, for another schema, it is an error that
+// If all publishers that are there refuse, because their messages are others, it is an error that
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
 // tells.
 func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscriber, error) {
@@ -118,7 +121,8 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 	fail := func(err error, fix string) (*Subscriber, error) {
 		return nil, &Error{"subscribe to", topic, err, fix}
 	}
-	if err := s.config.check(); err != nil {
+	var err error
+	if s.format, err = s.config.check(); err != nil {
 		return fail(err, "see SubscriberConfig")
 	}
 	if s.config.Quota == 0 {
@@ -126,11 +130,11 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 	}
 	s.sources.Store(&[]*source{})
 	s.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Subscriber, Brief: true, Handler: asker{s},
-		Settings: settings{0, s.config.Schema}.encode()}
+		Settings: settingsOf(0, s.format).encode()}
 	if err := s.domain.Own(s); err != nil {
 		return fail(err, "")
 	}
-	err := s.domain.Add(s.port)
+	err = s.domain.Add(s.port)
 	if err == nil {
 		err = s.awaitAnswers()
 	}
@@ -439,7 +443,7 @@ func (s *Subscriber) explain(err error) error {
 	case errors.Is(err, segment.ErrQuota):
 		fix = "subscribe with a larger SubscriberConfig.Quota, or have the publisher use a smaller ArenaLimit"
 	case errors.Is(err, ErrSchema):
-		fix = "have all publishers of the topic use PublishOf, or a Schema"
+		fix = "have all publishers of the topic use PublishOf, a Schema or a ContentType"
 	default:
 		if _, lagged := err.(*LaggedError); lagged {
 			fix = "receive faster, or have the publisher use more slots, or Block"

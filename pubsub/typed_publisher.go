@@ -21,17 +21,15 @@ type PublisherOf[T any] struct {
 }
 
 // PublishOf begins to publish a topic of values of a type: see [Publish]. The schema
-// is that of [SchemaOf], unless the config has one.
+// is that of schema.Of, and has its limits, unless the config has one.
 func PublishOf[T any](d *memlane.Domain, topic string, c *PublisherConfig) (*PublisherOf[T], error) {
-	if err := checkType[T]("publish", topic); err != nil {
-		return nil, err
-	}
 	var config PublisherConfig
 	if c != nil {
 		config = *c
 	}
-	if config.Schema == "" {
-		config.Schema = SchemaOf[T]()
+	var err error
+	if config.Schema, err = schemaOf[T]("publish", topic, config.Schema); err != nil {
+		return nil, err
 	}
 	p, err := Publish(d, topic, &config)
 	if err != nil {

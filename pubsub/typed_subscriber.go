@@ -32,20 +32,17 @@ type SubscriberOf[T any] struct {
 }
 
 // SubscribeOf begins to receive a topic of values of a type: see [Subscribe]. The
-// schema is that of [SchemaOf], unless the config has one.
+// schema is that of schema.Of, unless the config has one.
 func SubscribeOf[T any](d *memlane.Domain, topic string, c *SubscriberConfig) (*SubscriberOf[T], error) {
-	if err := checkType[T]("subscribe to", topic); err != nil {
-		return nil, err
-	}
 	var config SubscriberConfig
 	if c != nil {
 		config = *c
 	}
-	if config.Schema == "" {
-		config.Schema = SchemaOf[T]()
+	var err error
+	if config.Schema, err = schemaOf[T]("subscribe to", topic, config.Schema); err != nil {
+		return nil, err
 	}
 	s := &SubscriberOf[T]{}
-	var err error
 	if s.place, err = mmap.BytesOf(&s.value); err != nil {
 		return nil, &Error{"subscribe to", topic, err, ""}
 	}

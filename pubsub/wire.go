@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,7 +12,7 @@ import (
 // The messages between the two ports of a topic, as spec/protocol.md has them. All
 // numbers are little-endian.
 const (
-	typeLink    = 1 // subscriber: asks for the messages; with its control segment
+	typeLink    = 1 // subscriber: asks for the messages; with its control segment, and maybe the text of its format
 	typeLinked  = 2 // publisher: grants it; with the topic's segment
 	typeChunk   = 3 // publisher: a further chunk of the arena; with its segment
 	typeRefused = 4 // publisher: why not
@@ -21,24 +22,42 @@ const (
 // settings are what a port tells those that it meets.
 type settings struct {
 	policy ring.Policy // of a publisher
-	schema string      // what the messages are; empty: any bytes
+	kind   ring.FormatKind
+	hash   [sha256.Size]byte // of the format's text; zeros if there is none
 }
 
-const settingsVersion = 1
+// The version has changed with what is said of messages: 1 had the text itself.
+const (
+	settingsVersion = 2
+	settingsBytes   = 3 + sha256.Size
+)
 
-// maxSchema is how long a schema can be, so that the settings fit.
-const maxSchema = 1000
+func settingsOf(policy ring.Policy, f ring.Format) settings {
+	s := settings{policy: policy, kind: f.Kind}
+	if f.Kind != ring.FormatNone {
+		s.hash = sha256.Sum256([]byte(f.Text))
+	}
+	return s
+}
 
 func (s settings) encode() []byte {
-	b := []byte{settingsVersion, byte(s.policy)}
-	return append(b, s.schema...)
+	return append([]byte{settingsVersion, byte(s.policy), byte(s.kind)}, s.hash[:]...)
 }
 
 func decodeSettings(b []byte) (s settings, err error) {
-	if len(b) < 2 || b[0] != settingsVersion || len(b)-2 > maxSchema {
+	if len(b) != settingsBytes || b[0] != settingsVersion {
 		return s, fmt.Errorf("%w: settings of %d bytes of another version", ErrProtocol, len(b))
 	}
-	return settings{ring.Policy(b[1]), string(b[2:])}, nil
+	s = settings{ring.Policy(b[1]), ring.FormatKind(b[2]), [sha256.Size]byte(b[3:])}
+	if s.kind > ring.FormatContentType || s.kind == ring.FormatNone && s.hash != [sha256.Size]byte{} {
+		err = fmt.Errorf("%w: settings with a format of kind %d", ErrProtocol, s.kind)
+	}
+	return s, err
+}
+
+// differ says whether both sides say what the messages are, and not in the same words.
+func (s settings) differ(other settings) bool {
+	return s.kind != ring.FormatNone && other.kind != ring.FormatNone && (s.kind != other.kind || s.hash != other.hash)
 }
 
 // link is what a subscriber asks for.

@@ -13,7 +13,7 @@ import (
 // Whatever a peer says of a topic is refused, or is exactly what is encoded again.
 func FuzzWire(f *testing.F) {
 	seeds := [][]byte{
-		settings{ring.Block, "schema"}.encode(), settings{}.encode(),
+		settingsOf(ring.Block, ring.Format{Kind: ring.FormatContentType, Text: "text/csv"}).encode(), settings{}.encode(),
 		link{at: 128, flags: flagPeeks, history: 7, use: 3}.encode(), link{}.encode(),
 		linked{ring.Start{Position: 1, Sequence: 2, Left: 3, Number: 4}, 4096}.encode(), chunk{1}.encode(), chunk{63}.encode(),
 	}

@@ -425,7 +425,7 @@ func TestStatShowsRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	out, stderr, code := run(t, "stat", "n", "--folder", folder)
-	for _, want := range []string{`(?m)^ .* - +refused$`, `refuses subscriber [0-9a-f]{16}: the publisher's schema is "float64", the subscriber's "uint64"`} {
+	for _, want := range []string{`(?m)^ .* - +refused$`, `(?m)refuses subscriber [0-9a-f]{16}: the whole: the publisher has f64, the subscriber u64$`} {
 		if code != 0 || !regexp.MustCompile(want).MatchString(out) {
 			t.Errorf("code %d, %s%s; want %s", code, out, stderr, want)
 		}

@@ -27,8 +27,8 @@ LAG is how many messages a subscriber has before it; BEHIND how many slots, of w
 a ring has SLOTS: one that is all of them behind loses messages, or is waited for.
 A subscriber counts what it received only now and then while there is more.
 Those that do not answer are stopped; what is shown of such a subscriber is what its
-publisher knows. One that is refused has another schema than the publisher: it gets
-none of its messages; the reason is beneath the table.
+publisher knows. One that is refused wants messages of another schema or content type
+than the publisher's: it gets none; the reason is beneath the table.
 
 It ends with 3 if nobody takes part in a topic.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/schema"
 	"github.com/memlane/memlane/shmsync"
 	"github.com/spf13/cobra"
 )
@@ -53,12 +54,20 @@ A publisher may have dropped messages before they were read: that is said on
 standard error at once, with their number. Under --policy block none are, because
 the publisher waits; with --peek it does not wait for this one.
 
+With --json, values of a publisher that has a schema are printed as JSON, with the
+names of their fields; those of other publishers as they are. Integers have all their
+digits, and NaN, Infinity and -Infinity are strings. A message that is no value of the
+schema is not printed, and told on standard error.
+
 What is printed is passed on whenever there is no further message at once.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s.limited = cmd.Flags().Changed("count")
 			if s.limited && s.count < 1 {
 				return usagef("--count %d: give a number of messages from 1 on", s.count)
+			}
+			if s.json && s.raw {
+				return usagef("--json and --raw: give one of them")
 			}
 			s.out, s.stderr = bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), cmd.ErrOrStderr()
 			return s.run(cmd.Context(), args)
@@ -67,6 +76,7 @@ What is printed is passed on whenever there is no further message at once.`,
 	s.domain.add(cmd)
 	cmd.Flags().IntVar(&s.count, "count", 0, "end after so many messages")
 	cmd.Flags().BoolVar(&s.raw, "raw", false, "print messages as they are, and nothing between them")
+	cmd.Flags().BoolVar(&s.json, "json", false, "print values as JSON, if their publisher has a schema")
 	cmd.Flags().BoolVar(&s.config.Peek, "peek", false, "no publisher is to wait for this")
 	cmd.Flags().Var((*historyFlag)(&s.config.History), "history", "print so many earlier messages first, of each publisher that still has them")
 	cmd.Flags().Var(&s.timeout, "timeout", "end when no message has come for so long; with --count or --until-end that is code 6")
@@ -80,6 +90,7 @@ type sub struct {
 	count    int
 	limited  bool // to count
 	raw      bool
+	json     bool
 	timeout  patience
 	untilEnd bool
 	stderr   io.Writer
@@ -161,12 +172,15 @@ type topic struct {
 	prefix []byte
 	s      *pubsub.Subscriber
 
+	schemas map[uint64]*schema.Schema // of the publishers, with --json; nil: it has none
+	decoded []byte                    // the last message, with --json
+
 	met   bool // a publisher has been there
 	there bool // one has been there since it was said that there is none
 }
 
 func (s *sub) subscribe(d *memlane.Domain, name string, several bool) (*topic, error) {
-	t := &topic{sub: s, name: name}
+	t := &topic{sub: s, name: name, schemas: map[uint64]*schema.Schema{}}
 	if several && !s.raw {
 		t.prefix = []byte(name + "\t")
 	}
@@ -239,7 +253,7 @@ func (t *topic) drain(ctx context.Context) error {
 		case err != nil:
 			err = t.report(err)
 		default:
-			err = t.print(m.Data)
+			err = t.print(m)
 		}
 		if err != nil {
 			return err
@@ -255,7 +269,7 @@ func (t *topic) wait(ctx context.Context) error {
 	m, err := t.s.Receive(limit)
 	switch {
 	case err == nil:
-		return t.print(m.Data)
+		return t.print(m)
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return err // and nothing else, which would have to be reported
 	case errors.Is(err, shmsync.ErrBusy) && !t.limited && !t.untilEnd:
@@ -281,8 +295,16 @@ func (t *topic) report(err error) error {
 	return nil
 }
 
-func (t *topic) print(message []byte) error {
+func (t *topic) print(m pubsub.Message) error {
 	t.there = true
+	message := m.Data
+	if t.json {
+		var err error
+		if message, err = t.decode(m); err != nil {
+			t.say("message %d of publisher %016x of %q is not printed: %v", m.Sequence, m.Publisher, t.name, err)
+			return nil
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.limited && t.printed == t.count {
@@ -300,4 +322,26 @@ func (t *topic) print(message []byte) error {
 		return errDone
 	}
 	return nil
+}
+
+// schemasMost is of how many publishers the schemas are remembered.
+const schemasMost = 1024
+
+// decode returns a message as JSON, until the next one, if its publisher has a schema; else
+// as it is.
+func (t *topic) decode(m pubsub.Message) ([]byte, error) {
+	s, known := t.schemas[m.Publisher]
+	if !known {
+		if len(t.schemas) == schemasMost {
+			clear(t.schemas)
+		}
+		s, _ = t.s.Format(m.Publisher)
+		t.schemas[m.Publisher] = s
+	}
+	if s == nil {
+		return m.Data, nil
+	}
+	var err error
+	t.decoded, err = s.AppendJSON(t.decoded[:0], m.Data)
+	return t.decoded, err
 }

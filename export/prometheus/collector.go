@@ -84,7 +84,7 @@ var (
 	evicted     = describe("subscribers_evicted_total", "Subscribers that were let go because their words made no sense.", ofPublisher)
 	arena       = describe("arena_bytes", "Memory that a publisher has for larger messages.", ofPublisher)
 	subscribers = describe("subscriptions", "Subscribers of a publisher.", ofPublisher)
-	refused     = describe("subscribers_refused", "Subscribers that a publisher refuses for another schema.", ofPublisher)
+	refused     = describe("subscribers_refused", "Subscribers that a publisher refuses because they want messages of another schema or content type.", ofPublisher)
 
 	received    = describe("messages_received_total", "Messages of a publisher that a subscriber has received; the last ones may not be counted yet.", ofSubscription)
 	lost        = describe("messages_lost_total", "Messages that a publisher dropped before they came to a subscriber.", ofSubscription)

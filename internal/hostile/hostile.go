@@ -37,8 +37,18 @@ func Join(folder, topic string, role meet.Role) (*Peer, error) {
 
 // JoinAs is Join of a participant that is there already.
 func JoinAs(n *meet.Node, topic string, role meet.Role) (*Peer, error) {
+	return JoinWith(n, topic, role, Settings(layout.FormatNone, nil))
+}
+
+// JoinWith is JoinAs with settings of one's own.
+func JoinWith(n *meet.Node, topic string, role meet.Role, settings []byte) (*Peer, error) {
 	p := &Peer{Node: n, Found: make(chan *meet.Remote, 100), Message: make(chan uint16, 100), Lost: make(chan struct{}, 100)}
-	return p, n.Add(&meet.Port{Kind: meet.Topic, Name: topic, Role: role, Settings: []byte{1, 1}, Handler: handler{p}})
+	return p, n.Add(&meet.Port{Kind: meet.Topic, Name: topic, Role: role, Settings: settings, Handler: handler{p}})
+}
+
+// Settings returns the settings of a port with a format: its kind, and its text's hash.
+func Settings(kind byte, hash []byte) []byte {
+	return append([]byte{2, layout.PolicyDropOldest, kind}, append(hash, make([]byte, 32-len(hash))...)...)
 }
 
 // handler is a peer as package meet sees it.
@@ -161,9 +171,10 @@ func (p *Peer) stay(d time.Duration) bool {
 	}
 }
 
-// topicMemory returns a segment that could be a topic's.
+// topicMemory returns a segment that could be a topic's, with a format.
 func topicMemory() (*memory.Memory, error) {
-	m, err := memory.Create("scribbled", layout.TopicBytes+slots*64+4096)
+	const text = `{"array":8,"of":"u64"}`
+	m, err := memory.Create("scribbled", layout.TopicBytes+slots*64+4096+len(text)+2)
 	if err != nil {
 		return nil, err
 	}
@@ -173,6 +184,9 @@ func topicMemory() (*memory.Memory, error) {
 	r.Uint32(layout.TopicSlotBytesAt).Store(64)
 	r.Uint32(layout.TopicPolicyAt).Store(layout.PolicyDropOldest)
 	r.Uint64(layout.TopicArenaBytesAt).Store(4096)
+	r.Uint32(layout.TopicFormatKindAt).Store(layout.FormatSchema)
+	r.Uint32(layout.TopicFormatBytesAt).Store(uint32(len(text)))
+	copy(r.Bytes(layout.TopicBytes+slots*64+4096, len(text)), text)
 	return m, nil
 }
 
@@ -233,7 +247,15 @@ func Liar(folder, topic string, seed uint64) error {
 	}
 	files = append(files, whole.File())
 	for {
-		p, err := Join(folder, topic, meet.Role(1+rnd.IntN(3)))
+		n, err := meet.Open(folder, nil)
+		if err != nil {
+			return err
+		}
+		settings := Settings(layout.FormatNone, nil)
+		if kind := byte(rnd.IntN(4)); kind != layout.FormatNone {
+			settings = Settings(kind, []byte{byte(rnd.Uint32())})
+		}
+		p, err := JoinWith(n, topic, meet.Role(1+rnd.IntN(3)), settings)
 		if err != nil {
 			return err
 		}

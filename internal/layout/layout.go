@@ -180,8 +180,8 @@ const (
 )
 
 // Topic: the beginning of a publisher's segment, which the publisher alone
-// writes. Behind it lie the slots, and behind those the first chunk of the
-// arena.
+// writes. Behind it lie the slots, behind those the first chunk of the arena,
+// and behind that the text that says what its messages are.
 const (
 	TopicBytes = 4096 // its size
 	TopicAlign = 4096 // of its offset
@@ -200,6 +200,14 @@ const (
 
 	// What the publisher does when the ring is full: one of the Policy constants.
 	TopicPolicyAt = 24
+
+	// What the publisher says of its messages: one of the Format constants.
+	TopicFormatKindAt = 28
+
+	// How long the text is that says it, at most FormatMost. It lies behind the
+	// first chunk of the arena, and is there before the segment is handed to
+	// anybody.
+	TopicFormatBytesAt = 32
 
 	// The oldest position that may still be read. SYNC POINT tail: it is stored
 	// before the stamps of older positions are invalidated, so that who finds an
@@ -328,21 +336,25 @@ const (
 
 // Values.
 const (
-	TopicMagic       = 0x0001636970746c6d // the bytes "mltpic" and the version of this layout, 1, in two bytes
-	PolicyDropOldest = 1                  // the oldest messages are dropped
-	PolicyBlock      = 2                  // the publisher waits for the slowest reader
-	AreaMagic        = 0x0001636e79736c6d // the bytes "mlsync" and the version of this layout, 1, in two bytes
-	LockBase         = 0x4000000000000000 // the byte of the file that member 0 locks; no file reaches so far
-	PlaceBase        = 0x4000000000001000 // every member holds an OFD read lock on the byte of the file at PlaceBase plus the offset of its area divided by 4096: who finds another byte from PlaceBase on locked does not join, because others use the file at another place since it had another size
-	FutexWaiters     = 0x80000000         // of a life word: the kernel is to wake a waiter; FUTEX_WAITERS
-	FutexOwnerDied   = 0x40000000         // of a life word: the kernel has marked it; FUTEX_OWNER_DIED
-	FutexThread      = 0x3fffffff         // of a life word: the bits of the thread's id; FUTEX_TID_MASK
-	KindMutex        = 1                  // a Mutex
-	KindSemaphore    = 2                  // a Semaphore
-	KindManualEvent  = 3                  // an Event that stays set until it is reset
-	KindAutoEvent    = 4                  // an Event that is taken by the first who waits for it
-	ChangeNone       = 0                  // of a semaphore: free permits were added or taken for good, which no cell has to know
-	ChangeAcquired   = 1                  // of a semaphore: the member holds one more
-	ChangeReleased   = 2                  // of a semaphore: the member holds one less
-	ChangeReturned   = 3                  // of a semaphore: the member holds none any more; all that its cell had are free
+	TopicMagic        = 0x0002636970746c6d // the bytes "mltpic" and the version of this layout, 2, in two bytes; 1 had no formats
+	PolicyDropOldest  = 1                  // the oldest messages are dropped
+	PolicyBlock       = 2                  // the publisher waits for the slowest reader
+	FormatNone        = 0                  // it says nothing: any bytes
+	FormatSchema      = 1                  // values of a type; the text is its schema, see schema.md
+	FormatContentType = 2                  // something else; the text is a media type, such as application/json
+	FormatMost        = 65536              // the most bytes that the text of a format has
+	AreaMagic         = 0x0001636e79736c6d // the bytes "mlsync" and the version of this layout, 1, in two bytes
+	LockBase          = 0x4000000000000000 // the byte of the file that member 0 locks; no file reaches so far
+	PlaceBase         = 0x4000000000001000 // every member holds an OFD read lock on the byte of the file at PlaceBase plus the offset of its area divided by 4096: who finds another byte from PlaceBase on locked does not join, because others use the file at another place since it had another size
+	FutexWaiters      = 0x80000000         // of a life word: the kernel is to wake a waiter; FUTEX_WAITERS
+	FutexOwnerDied    = 0x40000000         // of a life word: the kernel has marked it; FUTEX_OWNER_DIED
+	FutexThread       = 0x3fffffff         // of a life word: the bits of the thread's id; FUTEX_TID_MASK
+	KindMutex         = 1                  // a Mutex
+	KindSemaphore     = 2                  // a Semaphore
+	KindManualEvent   = 3                  // an Event that stays set until it is reset
+	KindAutoEvent     = 4                  // an Event that is taken by the first who waits for it
+	ChangeNone        = 0                  // of a semaphore: free permits were added or taken for good, which no cell has to know
+	ChangeAcquired    = 1                  // of a semaphore: the member holds one more
+	ChangeReleased    = 2                  // of a semaphore: the member holds one less
+	ChangeReturned    = 3                  // of a semaphore: the member holds none any more; all that its cell had are free
 )

@@ -16,10 +16,11 @@ import (
 // input is the beginning of a topic's segment, and then its slots and its arena.
 func FuzzTopic(f *testing.F) {
 	const slots, slotBytes = 4, 64
-	c := ring.Config{Slots: slots, SlotBytes: slotBytes, ArenaBytes: ring.ArenaLeast, ArenaLimit: ring.ArenaLeast, Policy: ring.DropOldest}
+	c := ring.Config{Slots: slots, SlotBytes: slotBytes, ArenaBytes: ring.ArenaLeast, ArenaLimit: ring.ArenaLeast, Policy: ring.DropOldest,
+		Format: ring.Format{Kind: ring.FormatContentType, Text: "text/csv"}}
 	// parts are what of a segment is an input: its header as far as it is used, its slots,
 	// the beginning of its arena.
-	parts := [][2]int{{0, 32}, {layout.TopicTailAt, layout.TopicTailAt + 16}, {layout.TopicLeftAt, layout.TopicLeftAt + 8},
+	parts := [][2]int{{0, 40}, {layout.TopicTailAt, layout.TopicTailAt + 16}, {layout.TopicLeftAt, layout.TopicLeftAt + 8},
 		{layout.TopicBytes, layout.TopicBytes + slots*slotBytes + 64}}
 	memory := region.Heap(c.Bytes())
 	all := memory.Bytes(0, memory.Len())
@@ -63,6 +64,13 @@ func FuzzTopic(f *testing.F) {
 		}
 		p := view.Look()
 		view.Behind(p, start.Position)
+		format, err := view.Format()
+		if bad := good(err); bad != nil {
+			return bad
+		}
+		if n := len(format.Text); n > len(c.Format.Text) || (n == 0) != (format.Kind == ring.FormatNone) {
+			return fmt.Errorf("a format of kind %d and %d bytes", format.Kind, n)
+		}
 		e, err := ring.EntryAt(own, 0)
 		if err != nil {
 			return err

@@ -114,6 +114,7 @@ type Config struct {
 	ArenaBytes int // at first, 4096 or more
 	ArenaLimit int // with all that it grows by
 	Policy     Policy
+	Format     Format
 }
 
 // The bounds of a [Config].
@@ -126,7 +127,9 @@ const (
 )
 
 // Bytes returns how much memory a ring needs.
-func (c *Config) Bytes() int { return layout.TopicBytes + c.Slots*c.SlotBytes + c.ArenaBytes }
+func (c *Config) Bytes() int {
+	return layout.TopicBytes + c.Slots*c.SlotBytes + c.ArenaBytes + len(c.Format.Text)
+}
 
 // Check returns an error that says what is wrong with the sizes.
 func (c *Config) Check() error {
@@ -147,6 +150,9 @@ func (c *Config) Check() error {
 	if err == nil && c.Policy != DropOldest && c.Policy != Block {
 		err = fmt.Errorf("Policy is %d; want DropOldest or Block", c.Policy)
 	}
+	if n := len(c.Format.Text); err == nil && (n > FormatMost || (n == 0) != (c.Format.Kind == FormatNone)) {
+		err = fmt.Errorf("Format is of kind %d and %d bytes; want at most %d", c.Format.Kind, n, FormatMost)
+	}
 	return err
 }
 
@@ -157,10 +163,11 @@ func (c *Config) format(r *region.Region) {
 	store(layout.TopicSlotBytesAt, uint32(c.SlotBytes))
 	store(layout.TopicPolicyAt, uint32(c.Policy))
 	r.Uint64(layout.TopicArenaBytesAt).Store(uint64(c.ArenaBytes))
+	c.Format.write(r, c.Bytes()-len(c.Format.Text))
 	r.Uint64(layout.TopicMagicAt).Store(layout.TopicMagic)
 }
 
-// configOf reads it, out of memory that somebody else writes.
+// configOf reads it, all but the format, out of memory that somebody else writes.
 func configOf(r *region.Region) (c Config, err error) {
 	if !r.Has(0, layout.TopicBytes, 8) || r.Uint64(layout.TopicMagicAt).Load() != layout.TopicMagic {
 		return c, fmt.Errorf("%w: it is not a topic's segment, or of another version", ErrCorrupt)

@@ -27,7 +27,7 @@ var targets = []struct {
 	pkg, name string
 	share     int
 }{
-	{"internal/meet", "FuzzFrame", 220},
+	{"internal/meet", "FuzzFrame", 200},
 	{"internal/meet", "FuzzHello", 160},
 	{"internal/meet", "FuzzPort", 150},
 	{"internal/meet", "FuzzReject", 40},
@@ -35,6 +35,8 @@ var targets = []struct {
 	{"internal/observe", "FuzzDecode", 120},
 	{"internal/ring", "FuzzTopic", 60},
 	{"pubsub", "FuzzWire", 150},
+	{"schema", "FuzzSchema", 15},
+	{"internal/format", "FuzzFormat", 5},
 }
 
 const description = `Whatever a peer says, or has in its memory, is refused, or is exactly what it is decoded as; nothing panics. Run
