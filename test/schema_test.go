@@ -128,6 +128,12 @@ func TestSubJSON(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	info, _, _ := run(t, "info", "orders", "--folder", folder)
+	for _, want := range []string{"have schema " + s.ID() + "\n    " + s.String() + "\n", "are text/plain\n"} {
+		if !strings.Contains(info, want) {
+			t.Errorf("no %q in\n%s", want, info)
+		}
+	}
 	number := uint32(7)
 	for _, c := range []struct {
 		publish func() error

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,13 +38,16 @@ type topicInfoJSON struct {
 
 type publisherInfoJSON struct {
 	processJSON
-	Policy      string `json:"policy"`
-	Slots       int    `json:"slots"`
-	SlotBytes   int    `json:"slot_bytes"`
-	InlineBytes int    `json:"inline_bytes"` // a message of up to so many is in its slot
-	ArenaBytes  uint64 `json:"arena_bytes"`
-	Bytes       uint64 `json:"memory_bytes"`
-	Subscribers int    `json:"subscribers"`
+	Policy      string          `json:"policy"`
+	Slots       int             `json:"slots"`
+	SlotBytes   int             `json:"slot_bytes"`
+	InlineBytes int             `json:"inline_bytes"` // a message of up to so many is in its slot
+	ArenaBytes  uint64          `json:"arena_bytes"`
+	Bytes       uint64          `json:"memory_bytes"`
+	Subscribers int             `json:"subscribers"`
+	ContentType string          `json:"content_type"`        // "": it has none
+	Schema      json.RawMessage `json:"schema,omitempty"`    // of its messages, as spec/schema.md has it
+	SchemaID    string          `json:"schema_id,omitempty"` // the beginning of its hash
 }
 
 type processJSON struct {
@@ -165,8 +169,12 @@ func topicInfo(domain string, s *inspect.Snapshot, there []inspect.Participant) 
 	}
 	for _, p := range s.Publishers {
 		bytes := uint64(p.Slots*p.SlotBytes) + p.ArenaBytes
-		j.Publishers = append(j.Publishers, publisherInfoJSON{processJSON: process(p.ID, p.PID), Policy: policyName(p.Policy), Slots: p.Slots,
-			SlotBytes: p.SlotBytes, InlineBytes: p.SlotBytes - 16, ArenaBytes: p.ArenaBytes, Bytes: bytes, Subscribers: len(p.Subscriptions)})
+		one := publisherInfoJSON{processJSON: process(p.ID, p.PID), Policy: policyName(p.Policy), Slots: p.Slots, SlotBytes: p.SlotBytes,
+			InlineBytes: p.SlotBytes - 16, ArenaBytes: p.ArenaBytes, Bytes: bytes, Subscribers: len(p.Subscriptions), ContentType: p.ContentType}
+		if p.Schema != nil {
+			one.Schema, one.SchemaID = json.RawMessage(p.Schema.String()), p.Schema.ID()
+		}
+		j.Publishers = append(j.Publishers, one)
 		j.Bytes += bytes
 		for _, sub := range p.Subscriptions {
 			subscriber(sub.ID, sub.PID)
@@ -196,5 +204,30 @@ func (j *topicInfoJSON) print(out io.Writer) error {
 	for i := range j.Subscribers {
 		row("subscriber", &j.Subscribers[i], "-", "-", "-")
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return j.printFormats(out)
+}
+
+// printFormats says what the messages are: of publishers that agree, once.
+func (j *topicInfoJSON) printFormats(out io.Writer) error {
+	told := map[string]bool{}
+	for _, p := range j.Publishers {
+		text := ""
+		switch {
+		case p.Schema != nil:
+			text = fmt.Sprintf("  messages of publisher %s have schema %s\n    %s\n", p.ID, p.SchemaID, graphic(string(p.Schema)))
+		case p.ContentType != "":
+			text = fmt.Sprintf("  messages of publisher %s are %s\n", p.ID, graphic(p.ContentType))
+		}
+		if told[p.SchemaID+p.ContentType] || text == "" {
+			continue
+		}
+		told[p.SchemaID+p.ContentType] = true
+		if _, err := io.WriteString(out, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }

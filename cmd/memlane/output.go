@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -36,6 +37,16 @@ func printable(name string) string {
 		return quoted
 	}
 	return name
+}
+
+// graphic is what another process says, without anything that steers the terminal.
+func graphic(text string) string {
+	return strings.Map(func(c rune) rune {
+		if !strconv.IsGraphic(c) {
+			return '?'
+		}
+		return c
+	}, text)
 }
 
 func owner(uid int) string {

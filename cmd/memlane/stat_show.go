@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -203,14 +202,7 @@ func (j *snapshotJSON) print(out io.Writer, rates bool) error {
 func (j *snapshotJSON) printRefusals(out io.Writer) error {
 	for _, p := range j.Publishers {
 		for _, r := range p.Refused {
-			// The words are another process's: nothing that moves the cursor.
-			reason := strings.Map(func(c rune) rune {
-				if !strconv.IsGraphic(c) {
-					return '?'
-				}
-				return c
-			}, r.Reason)
-			if _, err := fmt.Fprintf(out, "  publisher %s refuses subscriber %s: %s\n", p.ID, r.ID, reason); err != nil {
+			if _, err := fmt.Fprintf(out, "  publisher %s refuses subscriber %s: %s\n", p.ID, r.ID, graphic(r.Reason)); err != nil {
 				return err
 			}
 		}
