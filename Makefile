@@ -16,7 +16,7 @@
 # make prove-fuzz  what peers say and have in memory, many million times
 # make prove       short pieces of all of these, and explore, models, mutants; an hour
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
-# make bench       messages beside floors and sockets; two minutes, on a quiet machine
+# make bench       messages beside floors and sockets; four minutes, on a quiet machine
 # make bench-peers messages beside iceoryx2, Aeron, ZeroMQ, Boost; four minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
 # make lint        formatting, vet on both architectures, staticcheck
@@ -149,7 +149,7 @@ bench-sync:
 
 # ARGS='--rounds 9', '-o json'. For one part: bin/memlane bench latency.
 bench: build
-	for part in latency throughput fanout park; do bin/memlane bench $$part $(ARGS) || exit 1; done
+	for part in latency throughput fanout park observed; do bin/memlane bench $$part $(ARGS) || exit 1; done
 	bin/memlane bench compare
 
 # ARGS='-quick', '-json', "-only 'latency/40'"; what cannot be installed is reported as missing.

@@ -45,6 +45,7 @@ func TestBench(t *testing.T) {
 		"latency":    {[]string{"--size", "1024"}, []string{"floor-line", "floor-two-lines", "floor-copy", "memlane", "memlane-loan", "uds", "uds-buffered"}},
 		"throughput": {nil, []string{"memlane", "memlane-batch", "uds", "uds-buffered"}},
 		"fanout":     {[]string{"--readers", "10"}, []string{"memlane"}},
+		"observed":   {[]string{"--size", "40"}, []string{"memlane", "memlane-observed"}},
 		"park":       {nil, []string{"floor-futex", "memlane", "uds"}},
 		"compare":    {[]string{"--size", "64KiB", "--readers", "2"}, []string{"memlane", "memlane-loan", "uds", "uds-buffered"}},
 	} {
@@ -97,7 +98,7 @@ func TestBench(t *testing.T) {
 
 // problem says what cannot be about a figure.
 func (f *benchFigure) problem() string {
-	transports := []string{"memlane", "memlane-loan", "memlane-batch", "floor-line", "floor-two-lines", "floor-futex", "floor-copy", "uds", "uds-buffered"}
+	transports := []string{"memlane", "memlane-loan", "memlane-batch", "memlane-observed", "floor-line", "floor-two-lines", "floor-futex", "floor-copy", "uds", "uds-buffered"}
 	switch {
 	case !slices.Contains(transports, f.Transport):
 		return "an unknown transport"

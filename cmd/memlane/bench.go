@@ -31,7 +31,7 @@ const benchWords = `The transports:
   uds              a Unix socket, one packet a message
   uds-buffered     a Unix socket as a stream, with buffers on both sides
   memlane          a topic, with messages copied in and out; memlane-loan: written and
-                   read where they are; memlane-batch: many published at once
+                   read where they are; memlane-batch: many published at once; memlane-observed: looked at by a tool
 
 A budget is what memlane's developers have set themselves for it, as a multiple of a
 floor or a number of messages; "DOES NOT HOLD" says that this run missed it. Budgets are
@@ -64,6 +64,7 @@ average is printed at the beginning and at the end.`,
 		{"throughput", "Messages a second, one way", []string{"size", "batch"}, 200 * time.Millisecond},
 		{"fanout", "What a message costs its publisher with many subscribers", []string{"size", "readers", "batch"}, 200 * time.Millisecond},
 		{"park", "Round trips of two who sleep until there is a message; what sleeping uses", []string{"size"}, 200 * time.Millisecond},
+		{"observed", "What it costs publishers that somebody looks", []string{"size"}, 3 * time.Second},
 		{"compare", "Your messages to so many readers, by memlane and by sockets", []string{"size", "readers"}, 10 * time.Second},
 	} {
 		cmd.AddCommand(newBenchPart(c.part, c.short, c.flags, c.set))

@@ -36,7 +36,7 @@ type Config struct {
 }
 
 // Parts are what [Run] can measure.
-var Parts = []string{"latency", "throughput", "fanout", "park", "compare"}
+var Parts = []string{"latency", "throughput", "fanout", "park", "observed", "compare"}
 
 // bench is one run.
 type bench struct {
@@ -85,7 +85,7 @@ func Run(ctx context.Context, part string, c Config) (err error) {
 	}
 	b.report.note(length + ", in which all take turns; a ratio is the median of theirs")
 	measure := map[string]func() error{
-		"latency": b.latency, "throughput": b.throughput, "fanout": b.fanout, "park": b.park, "compare": b.compare,
+		"latency": b.latency, "throughput": b.throughput, "fanout": b.fanout, "park": b.park, "observed": b.observed, "compare": b.compare,
 	}[part]
 	if measure == nil {
 		return fmt.Errorf("there is no bench %q", part)

@@ -52,6 +52,7 @@ var parts = map[string]func(t *task, out io.Writer) (*count, error){
 	"rest":        rest,
 	"steady":      steady,
 	"crowd":       crowd,
+	"observe":     observe,
 }
 
 // Worker runs one process of a bench, whose task is the argument.
