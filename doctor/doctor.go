@@ -68,9 +68,11 @@ var checks = []struct {
 	{"descriptors", "participants have descriptors left", (*patient).descriptors},
 	{"access", "the folders are this user's, or of users that are accepted", (*patient).access},
 	{"segments", "all segments can be attached", (*patient).segments},
+	{"python", "no Python program removes segments when it ends", (*patient).python},
 	{"leftovers", "the dead have left nothing", (*patient).leftovers},
 	{"foreign", "everybody is of this kernel", (*patient).foreign},
 	{"stopped", "no participant is stopped", (*patient).stopped},
+	{"troubles", "no two participants have dropped each other", (*patient).troubles},
 	{"stalled", "no publisher waits for a subscriber, and none loses messages", (*patient).stalled},
 }
 

@@ -1,9 +1,11 @@
 package doctor_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -12,8 +14,11 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/doctor"
+	"github.com/memlane/memlane/internal/hostile"
+	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/segment"
 )
 
 func TestMain(m *testing.M) {
@@ -150,7 +155,7 @@ func wantFound(t *testing.T, c *doctor.Config, check string, level doctor.Level,
 }
 
 // ofDomains are the checks that have nothing to do with the machine that tests run on.
-var ofDomains = []string{"descriptors", "access", "segments", "leftovers", "foreign", "stopped", "stalled"}
+var ofDomains = []string{"descriptors", "access", "segments", "leftovers", "foreign", "stopped", "troubles", "stalled", "python"}
 
 // Where all is well nothing is found; each of the pains is.
 func TestPainsOfDomains(t *testing.T) {
@@ -203,6 +208,17 @@ func TestPainsOfDomains(t *testing.T) {
 		s, p := start(t, "subscribe", "0", "text/csv"), start(t, "publish", "drop", "application/json")
 		wantFound(t, c, "stalled", doctor.Bad, fmt.Sprintf("process %d is refused by process %d", s.PID(), p.PID()), "same type, Schema or ContentType")
 	})
+	t.Run("troubles", func(t *testing.T) {
+		p := start(t, "publish", "drop", "")
+		h, err := hostile.Join(filepath.Join(folder, domainName+".domain"), topicName, meet.Subscriber)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Node.Close()
+		(<-h.Found).Send(77, nil)
+		<-h.Lost
+		wantFound(t, c, "troubles", doctor.Warning, fmt.Sprintf("process %d and process %d exchange nothing any more", p.PID(), os.Getpid()), "same version of memlane")
+	})
 	t.Run("descriptors", func(t *testing.T) {
 		s := start(t, "subscribe", "70", "")
 		wantFound(t, c, "descriptors", doctor.Warning, "of 70 descriptors open", fmt.Sprintf("prlimit --pid %d", s.PID()))
@@ -239,6 +255,51 @@ func TestPainsOfDomains(t *testing.T) {
 		wantFound(t, c, "segments", doctor.Bad, `segment "empty": `, "memlane segment rm empty")
 	})
 	healthy(t)
+}
+
+// A Python program that opens a segment in /dev/shm itself removes it when it ends.
+func TestPythonRemovesSegments(t *testing.T) {
+	name := fmt.Sprintf("memlane-doctor-%d", os.Getpid())
+	shm := &segment.Config{Folder: "/dev/shm"}
+	s, err := segment.Create(name, 4096, shm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	defer segment.Remove(name, shm)
+	about := func() (list []doctor.Finding) {
+		for _, f := range found(t, "python", &doctor.Config{Folder: "/dev/shm"}) {
+			if strings.Contains(f.Says, name) {
+				list = append(list, f)
+			}
+		}
+		return list
+	}
+	if list := about(); len(list) > 0 {
+		t.Errorf("nobody uses it, and there is %+v", list)
+	}
+	python := exec.Command("python3", "-c", "import sys\nfrom multiprocessing import shared_memory\nm = shared_memory.SharedMemory(sys.argv[1])\nprint('ready', flush=True)\nsys.stdin.read()", name)
+	in, err := python.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := python.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := python.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer python.Wait()
+	defer in.Close()
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	list := about()
+	if len(list) != 1 || list[0].Level != doctor.Warning || !strings.Contains(list[0].Says, fmt.Sprintf("process %d (python", python.Process.Pid)) || !strings.Contains(list[0].Fix, "track=False") {
+		t.Fatalf("found %+v", list)
+	}
+	t.Logf("python: %s: %s\n\t%s\n\tfix: %s", list[0].Level, list[0].Says, list[0].Why, list[0].Fix)
 }
 
 func eventually(t *testing.T, what string, is func() bool) {

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
@@ -121,8 +125,8 @@ func (p *patient) stopped() (found []Finding) {
 	return found
 }
 
-// stalled: who waits for whom, and who loses messages.
-func (p *patient) stalled() (found []Finding) {
+// looks looks at all topics of all domains, once.
+func (p *patient) looks(see func(domain string, look *inspect.Snapshot)) {
 	for _, domain := range p.domains() {
 		topics, err := inspect.Topics(domain, &p.options)
 		if err != nil || len(topics) == 0 {
@@ -137,13 +141,87 @@ func (p *patient) stalled() (found []Finding) {
 			if err != nil {
 				continue // gone meanwhile
 			}
-			for _, publisher := range look.Publishers {
-				found = append(found, waits(domain, t.Name, publisher)...)
-			}
+			see(domain, look)
 		}
 		d.Close()
 	}
+}
+
+// stalled: who waits for whom, and who loses messages.
+func (p *patient) stalled() (found []Finding) {
+	p.looks(func(domain string, look *inspect.Snapshot) {
+		for _, publisher := range look.Publishers {
+			found = append(found, waits(domain, look.Topic, publisher)...)
+		}
+	})
 	return found
+}
+
+// troubles: who has sent what the protocol does not allow, or is of another version, is not
+// met again; that is told to him, and not to those who wonder where he is.
+func (p *patient) troubles() (found []Finding) {
+	told := map[[2]uint64]bool{}
+	p.looks(func(domain string, look *inspect.Snapshot) {
+		for _, t := range look.Troubles {
+			if told[[2]uint64{t.ID, t.With}] || t.With == 0 {
+				continue
+			}
+			told[[2]uint64{t.ID, t.With}] = true
+			found = append(found, Finding{Level: Warning,
+				Says: fmt.Sprintf("domain %q: process %d and process %d exchange nothing any more, since %v ago: %s", domain, t.PID, t.PIDWith, t.Ago.Round(time.Second), graphic(t.Reason)),
+				Why:  "one has sent what the protocol does not allow, or has another version of it, and was dropped: it is not met again until one of the two is started anew",
+				Fix:  fmt.Sprintf("build both with the same version of memlane, and start process %d again; if it does so once more, it is broken", t.PIDWith)})
+		}
+	})
+	return found
+}
+
+// graphic is what a process says, without anything that steers a terminal.
+func graphic(text string) string {
+	return strings.Map(func(c rune) rune {
+		if !strconv.IsGraphic(c) {
+			return '?'
+		}
+		return c
+	}, text)
+}
+
+// python: multiprocessing's resource tracker removes the segments that a program of its own
+// has opened, also those that others made, when the program ends
+// (github.com/python/cpython/issues/82300; track=False since 3.13). It reaches those in
+// /dev/shm alone, not those in folders there.
+func (p *patient) python() (found []Finding) {
+	if filepath.Clean(p.folder) != filepath.Join("/", p.config.Root, "dev/shm") {
+		return nil
+	}
+	for info, err := range segment.List(&segment.Config{Folder: p.config.Folder, Owners: p.config.Owners}) {
+		if err != nil {
+			return found // segments says so
+		}
+		for _, user := range info.Users {
+			if p.tracked(user.PID) {
+				found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("process %d (%s) uses segment %q, and its resource tracker removes that when it ends", user.PID, user.Command, info.Name),
+					Why: "others keep what they have mapped, and who comes later finds nothing, or another segment",
+					Fix: "SharedMemory(name, track=False) from Python 3.13 on; before, resource_tracker.unregister(memory._name, 'shared_memory'); or segments in a folder: MEMLANE_DIR"})
+			}
+		}
+	}
+	return found
+}
+
+// tracked says whether a process has a resource tracker, which is a child of it.
+func (p *patient) tracked(pid int) bool {
+	children, err := p.read(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil {
+		return false
+	}
+	for _, child := range strings.Fields(children) {
+		command, err := p.read("/proc/" + child + "/cmdline")
+		if err == nil && strings.Contains(command, "multiprocessing.resource_tracker") {
+			return true
+		}
+	}
+	return false
 }
 
 // waits returns what is wrong with those who subscribe to a publisher.

@@ -30,6 +30,19 @@ type Snapshot struct {
 	// Silent are participants that did not answer. They are stopped, or were about to
 	// end.
 	Silent []Silent
+	// Troubles are what those who answer have had with others of the domain, also about
+	// other topics: the last ones of each.
+	Troubles []Trouble
+}
+
+// Trouble is that a participant has dropped another one, for what that has sent, or has
+// not accepted it, or was treated so by it. They do not exchange messages any more.
+type Trouble struct {
+	ID, With     uint64 // of the participants; With 0: it did not say
+	PID, PIDWith int    // of their processes, the second as the first knows it; 0: unknown
+	UIDWith      int
+	Ago          time.Duration
+	Reason       string // in the first one's words
 }
 
 // Publisher is one of the topic's.
@@ -153,6 +166,7 @@ type seen struct {
 	pid      int
 	id       uint64
 	instance uint64
+	troubles []observe.Trouble
 
 	// Of a publisher.
 	memory  *memory.Memory
@@ -218,6 +232,10 @@ func (s *seen) hear(m *meet.Message) error {
 	case s.role == meet.Publisher && m.Type == observe.TypeRefusal && len(m.Files) == 0 && len(s.refused) < refusalsMost:
 		r, err := observe.DecodeRefusal(m.Body)
 		s.refused = append(s.refused, r)
+		return err
+	case s.role != meet.Observer && m.Type == observe.TypeTrouble && len(m.Files) == 0 && len(s.troubles) < observe.TroublesMost:
+		t, err := observe.DecodeTrouble(m.Body)
+		s.troubles = append(s.troubles, t)
 		return err
 	case s.role == meet.Subscriber && m.Type == observe.TypeEntries && len(m.Files) == 1 && len(s.controls) < controlsMost:
 		list, err := observe.DecodeEntries(m.Body)
@@ -330,9 +348,30 @@ func (o *observer) snapshot(topic string) *Snapshot {
 			snap.Waiting = append(snap.Waiting, Subscriber{s.id, s.pid})
 		}
 	}
+	snap.Troubles = o.troubles()
 	slices.SortFunc(snap.Publishers, func(a, b Publisher) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(snap.Waiting, func(a, b Subscriber) int { return cmp.Compare(a.ID, b.ID) })
 	return snap
+}
+
+// troubles returns those that were told, once: each port of a participant tells the same.
+func (o *observer) troubles() (list []Trouble) {
+	type key struct {
+		id, with uint64
+		reason   string
+	}
+	told := map[key]bool{}
+	for _, s := range o.seen {
+		for _, t := range s.troubles {
+			k := key{s.instance, t.Instance, t.Reason}
+			if !told[k] {
+				told[k] = true
+				list = append(list, Trouble{s.instance, t.Instance, s.pid, int(t.PID), int(t.UID), t.Ago, t.Reason})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b Trouble) int { return cmp.Or(cmp.Compare(a.Ago, b.Ago), cmp.Compare(a.ID, b.ID)) })
+	return list
 }
 
 // add adds a subscription, out of what its entry says.

@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"fmt"
 	"os"
 	"time"
 
@@ -11,8 +12,20 @@ import (
 // What the two sides tell an observer, when they meet one: see package observe. One
 // that does not read is told no more: it is a tool, and asks again.
 
+// tellTroubles tells an observer with whom this process has had trouble, last.
+func tellTroubles(node *meet.Node, r *meet.Remote) {
+	all := node.Troubles()
+	for _, t := range all[max(0, len(all)-observe.TroublesMost):] {
+		trouble := observe.Trouble{Instance: t.Instance, PID: uint32(t.PID), UID: t.UID, Ago: time.Since(t.At), Reason: fmt.Sprintf("%.1000v", t.Err)}
+		if r.Send(observe.TypeTrouble, trouble.Encode()) != nil {
+			return
+		}
+	}
+}
+
 // show tells an observer of the publisher.
 func (p *Publisher) show(r *meet.Remote) {
+	defer tellTroubles(p.domain.Node(), r)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || r.Send(observe.TypeTopic, observe.Topic{Subscriptions: uint32(len(p.peers))}.Encode(), p.memory.File()) != nil {
@@ -44,6 +57,7 @@ func (p *Publisher) show(r *meet.Remote) {
 
 // show tells an observer of the subscriber.
 func (s *Subscriber) show(r *meet.Remote) {
+	defer tellTroubles(s.domain.Node(), r)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bodies := map[*os.File][]byte{} // by control segment, which has fewer entries than fit

@@ -51,6 +51,13 @@ func TestWhatIsEncodedIsDecoded(t *testing.T) {
 	if got, err := observe.DecodeRefusal(refusal.Encode()); err != nil || got != refusal {
 		t.Errorf("%v, %v", got, err)
 	}
+	trouble := observe.Trouble{Instance: 1 << 40, PID: 7, UID: 1000, Ago: 3 * time.Second, Reason: "nonsense"}
+	if got, err := observe.DecodeTrouble(trouble.Encode()); err != nil || got != trouble {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := observe.DecodeTrouble(make([]byte, 23)); err == nil {
+		t.Error("a trouble of 23 bytes")
+	}
 	if _, err := observe.DecodeRefusal(make([]byte, 15)); err == nil {
 		t.Error("a refusal of 15 bytes")
 	}
@@ -69,6 +76,9 @@ func FuzzDecode(f *testing.F) {
 		observe.DecodeTopic(b)
 		if refusal, err := observe.DecodeRefusal(b); err == nil && len(refusal.Encode()) != len(b) {
 			return fmt.Errorf("a refusal of %d bytes is %d", len(b), len(refusal.Encode()))
+		}
+		if trouble, err := observe.DecodeTrouble(b); err == nil && (len(trouble.Encode()) != len(b) || trouble.Ago < 0) {
+			return fmt.Errorf("a trouble of %d bytes is %d", len(b), len(trouble.Encode()))
 		}
 		return nil
 	})

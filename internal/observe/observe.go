@@ -23,6 +23,8 @@ const (
 	TypeEntries = 12
 	// TypeRefusal is a publisher's: a [Refusal].
 	TypeRefusal = 13
+	// TypeTrouble is anybody's: a [Trouble].
+	TypeTrouble = 14
 )
 
 // ErrProtocol: a message that nobody sends.
@@ -57,9 +59,6 @@ type Member struct {
 }
 
 const memberBytes = 48
-
-// slowMost is what is believed at most, in milliseconds: a century.
-const slowMost = 100 * 365 * 24 * 3600 * 1000
 
 // MembersMost is how many fit into a message.
 const MembersMost = 64
@@ -105,7 +104,7 @@ func DecodeMembers(b []byte) ([]Member, error) {
 			Position:   binary.LittleEndian.Uint64(b[16:]),
 			Received:   binary.LittleEndian.Uint64(b[24:]),
 			Lost:       binary.LittleEndian.Uint64(b[32:]),
-			Slow:       time.Duration(min(binary.LittleEndian.Uint64(b[40:]), slowMost)) * time.Millisecond,
+			Slow:       duration(binary.LittleEndian.Uint64(b[40:])),
 		})
 	}
 	return list, nil
@@ -134,6 +133,44 @@ func DecodeRefusal(b []byte) (Refusal, error) {
 		return Refusal{}, fmt.Errorf("%w: a refusal of %d bytes", ErrProtocol, len(b))
 	}
 	return Refusal{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:]), string(b[refusalBytes:])}, nil
+}
+
+// Trouble is another participant whom its participant has dropped, or was dropped by, and
+// does not meet any more, or has not met.
+type Trouble struct {
+	Instance uint64 // 0: it did not say
+	PID      uint32 // in the PID namespace of who tells; 0: unknown
+	UID      uint32
+	Ago      time.Duration // in whole milliseconds
+	Reason   string
+}
+
+const troubleBytes = 24 // before the reason
+
+// TroublesMost is how many one port tells of.
+const TroublesMost = 16
+
+// Encode returns it as a message's body.
+func (t Trouble) Encode() []byte {
+	b := binary.LittleEndian.AppendUint64(nil, t.Instance)
+	b = binary.LittleEndian.AppendUint32(b, t.PID)
+	b = binary.LittleEndian.AppendUint32(b, t.UID)
+	b = binary.LittleEndian.AppendUint64(b, uint64(t.Ago.Milliseconds()))
+	return append(b, t.Reason...)
+}
+
+// DecodeTrouble decodes a message's body.
+func DecodeTrouble(b []byte) (Trouble, error) {
+	if len(b) < troubleBytes {
+		return Trouble{}, fmt.Errorf("%w: a trouble of %d bytes", ErrProtocol, len(b))
+	}
+	return Trouble{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:]),
+		duration(binary.LittleEndian.Uint64(b[16:])), string(b[troubleBytes:])}, nil
+}
+
+// duration is what is believed of so many milliseconds: a century at most.
+func duration(ms uint64) time.Duration {
+	return time.Duration(min(ms, 100*365*24*3600*1000)) * time.Millisecond
 }
 
 // Entry is a subscription as its subscriber knows it.
