@@ -93,6 +93,15 @@ func TestSeedRowsNameTheirTests(t *testing.T) {
 	}
 }
 
+// The tests that docs/TOOLS.md names exist.
+func TestToolsNameTheirTests(t *testing.T) {
+	text, err := os.ReadFile("docs/TOOLS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exist(t, declared(t), string(text))
+}
+
 // The programs of the README are those of examples, which tests run.
 func TestReadmeShowsTheExamples(t *testing.T) {
 	readme, err := os.ReadFile("README.md")

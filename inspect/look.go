@@ -38,11 +38,11 @@ type Snapshot struct {
 // Trouble is that a participant has dropped another one, for what that has sent, or has
 // not accepted it, or was treated so by it. They do not exchange messages any more.
 type Trouble struct {
-	ID, With     uint64 // of the participants; With 0: it did not say
-	PID, PIDWith int    // of their processes, the second as the first knows it; 0: unknown
-	UIDWith      int
-	Ago          time.Duration
-	Reason       string // in the first one's words
+	ID, With     uint64        // of the participants; With 0: it did not say
+	PID, PIDWith int           // of their processes, the second as the first knows it; 0: unknown
+	UIDWith      int           // the second one's user
+	Ago          time.Duration // since then
+	Reason       string        // in the first one's words
 }
 
 // Publisher is one of the topic's.
