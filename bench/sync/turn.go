@@ -145,7 +145,8 @@ func (j job) measure(a *arena, t turn) (total uint64, samples []uint32, err erro
 	samples = make([]uint32, 0, samplesMax)
 	warm := j.length / 5
 	begun := time.Now()
-	for at := time.Duration(0); at < warm+j.length && len(samples) < samplesMax; {
+	// Where there is too much to do one round trip can take longer than all are to.
+	for at := time.Duration(0); (at < warm+j.length || len(samples) == 0) && len(samples) < samplesMax; {
 		*a.turns++
 		if err := t.round(); err != nil {
 			return 0, nil, err
