@@ -9,5 +9,5 @@ import (
 // What "memlane bench" can measure.
 func Example() {
 	fmt.Println(bench.Parts)
-	// Output: [latency throughput fanout park compare]
+	// Output: [latency throughput fanout park observed compare]
 }
