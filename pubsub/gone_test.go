@@ -105,7 +105,7 @@ func TestReleaseAfterClose(t *testing.T) {
 // A message that is being received when the subscriber is closed is whole, or an error
 // comes in its place.
 func TestCloseBesideReceive(t *testing.T) {
-	want := bytes.Repeat([]byte{7}, 8<<20)
+	want := bytes.Repeat([]byte{7}, 2<<20)
 	for range 60 {
 		p, s := topic(t)
 		if err := p.Publish(background, want); err != nil {
