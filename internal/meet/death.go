@@ -16,6 +16,12 @@ import (
 // peerPidfd is replaced in tests by what old kernels do.
 var peerPidfd = sys.PeerPidfd
 
+// ended reports whether an error of peerPidfd says that the process has ended, and that
+// somebody has waited for it.
+func ended(err error) bool {
+	return errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENODATA)
+}
+
 // inspect asks the kernel who is at the other end.
 func (c *conn) inspect() error {
 	var credentials sys.Credentials
@@ -36,7 +42,7 @@ func (c *conn) inspect() error {
 		if err := c.watch(os.NewFile(uintptr(pidfd), "pidfd")); err != nil {
 			return err
 		}
-	case errors.Is(pidfdErr, syscall.ESRCH), errors.Is(pidfdErr, syscall.EINVAL):
+	case ended(pidfdErr):
 		c.died()
 	case !errors.Is(pidfdErr, syscall.ENOPROTOOPT):
 		return fmt.Errorf("the peer's pidfd: %w", pidfdErr)
@@ -64,9 +70,12 @@ func (c *conn) pidfdUnknown() bool {
 	return c.pidfd == nil && !c.dead
 }
 
-// takePidfd watches the pidfd that the peer has sent. If it is another process's, he
-// harms himself.
+// takePidfd watches the pidfd that the peer has sent. If it is of a process that is not
+// there any more, or has no number here, it can be another's: then the peer harms himself.
 func (c *conn) takePidfd(fd int) error {
+	if err := c.checkPidfd(fd); err != nil {
+		return err
+	}
 	fd, err := sys.DupCloexec(fd)
 	if err == nil {
 		if err = sys.SetNonblock(fd); err == nil {
@@ -75,6 +84,37 @@ func (c *conn) takePidfd(fd int) error {
 		sys.Close(fd)
 	}
 	return fmt.Errorf("the peer's pidfd: %w", err)
+}
+
+// checkPidfd refuses the pidfd of another process than the one that the kernel has noted
+// for the socket. Both are looked up in the same /proc, whichever PID namespace that is of.
+func (c *conn) checkPidfd(fd int) error {
+	c.node.mu.Lock()
+	pid := c.credentials.PID
+	c.node.mu.Unlock()
+	sent, err := processOf(fd)
+	if err == nil && (sent == reaped || pid == 0) {
+		return nil
+	}
+	var own string
+	if err == nil {
+		var known int
+		if known, err = sys.PidfdOpen(pid); errors.Is(err, syscall.ESRCH) {
+			c.died()
+			return nil
+		}
+		if err == nil {
+			own, err = processOf(known)
+			sys.Close(known)
+		}
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("the peer's pidfd: %w", err)
+	case own != sent && own != reaped:
+		return fmt.Errorf("%w: the pidfd that process %d sends as its own is another process's", ErrProtocol, pid)
+	}
+	return nil
 }
 
 // watch has died called when the process of the pidfd has ended. The waiting is the

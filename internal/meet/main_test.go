@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"clean": cleanUp,
 		"claim": claim,
 		"check": check,
+		"look":  look,
 		"sleep": func([]string) error { return proctest.Hang() },
 	})
 }
