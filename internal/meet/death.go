@@ -39,7 +39,7 @@ func (c *conn) inspect() error {
 	c.node.mu.Unlock()
 	switch {
 	case pidfdErr == nil:
-		if err := c.watch(os.NewFile(uintptr(pidfd), "pidfd")); err != nil {
+		if err := c.watch(os.NewFile(uintptr(pidfd), "pidfd"), true); err != nil {
 			return err
 		}
 	case ended(pidfdErr):
@@ -47,13 +47,17 @@ func (c *conn) inspect() error {
 	case !errors.Is(pidfdErr, syscall.ENOPROTOOPT):
 		return fmt.Errorf("the peer's pidfd: %w", pidfdErr)
 	case credentials.PID != 0:
-		// Who has the number now can be another process, so its end means nothing;
-		// but if nobody has it, the peer has ended.
-		fd, err := sys.PidfdOpen(credentials.PID)
-		if errors.Is(err, syscall.ESRCH) {
+		// Who has the number now can be another process: then the peer has ended before.
+		// So it has in any case when that process ends.
+		switch pidfd, err := sys.PidfdOpen(credentials.PID); {
+		case ended(err):
 			c.died()
-		} else if err == nil {
-			sys.Close(fd)
+		case err == nil:
+			if err := c.watchOwn(pidfd, false); err != nil {
+				return err
+			}
+		case Starved(err):
+			return fmt.Errorf("the peer's pidfd: %w", err)
 		}
 	}
 	if !c.node.accepts(credentials.UID) {
@@ -67,7 +71,7 @@ func (c *conn) inspect() error {
 func (c *conn) pidfdUnknown() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.pidfd == nil && !c.dead
+	return !c.known && !c.dead
 }
 
 // takePidfd watches the pidfd that the peer has sent. If it is of a process that is not
@@ -77,13 +81,19 @@ func (c *conn) takePidfd(fd int) error {
 		return err
 	}
 	fd, err := sys.DupCloexec(fd)
-	if err == nil {
-		if err = sys.SetNonblock(fd); err == nil {
-			return c.watch(os.NewFile(uintptr(fd), "pidfd"))
-		}
-		sys.Close(fd)
+	if err != nil {
+		return fmt.Errorf("the peer's pidfd: %w", err)
 	}
-	return fmt.Errorf("the peer's pidfd: %w", err)
+	return c.watchOwn(fd, true)
+}
+
+// watchOwn is watch of a descriptor that may block.
+func (c *conn) watchOwn(pidfd int, known bool) error {
+	if err := sys.SetNonblock(pidfd); err != nil {
+		sys.Close(pidfd)
+		return fmt.Errorf("the peer's pidfd: %w", err)
+	}
+	return c.watch(os.NewFile(uintptr(pidfd), "pidfd"), known)
 }
 
 // checkPidfd refuses the pidfd of another process than the one that the kernel has noted
@@ -117,17 +127,21 @@ func (c *conn) checkPidfd(fd int) error {
 	return nil
 }
 
-// watch has died called when the process of the pidfd has ended. The waiting is the
-// runtime's poller's.
-func (c *conn) watch(pidfd *os.File) error {
+// watch has died called when the process of the pidfd has ended, which takes the place of
+// one that is not known to be the peer's. The waiting is the runtime's poller's.
+func (c *conn) watch(pidfd *os.File, known bool) error {
 	raw, err := pidfd.SyscallConn()
 	if err != nil {
 		pidfd.Close()
 		return err
 	}
 	c.mu.Lock()
-	c.pidfd = pidfd
+	old := c.pidfd
+	c.pidfd, c.known = pidfd, known
 	c.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
 	c.node.running.Add(1)
 	go func() {
 		defer c.node.running.Done()

@@ -41,14 +41,15 @@ func TestEveryWayToGo(t *testing.T) {
 		settings []string
 		how      func(p *participant)
 	}{
-		"close":                            {nil, func(p *participant) { p.must("close") }},
-		"end":                              {nil, func(p *participant) { p.CloseInput() }},
-		"exec":                             {nil, func(p *participant) { p.Send("exec") }},
-		"SIGKILL":                          {nil, kill},
-		"SIGKILL, forked child":            {nil, fork},
-		"SIGKILL, forked child, reaped":    {nil, reap},
-		"SIGKILL, old kernel":              {[]string{"old-kernel"}, kill},
-		"SIGKILL, forked child, its pidfd": {[]string{"old-kernel"}, reap},
+		"close":                         {nil, func(p *participant) { p.must("close") }},
+		"end":                           {nil, func(p *participant) { p.CloseInput() }},
+		"exec":                          {nil, func(p *participant) { p.Send("exec") }},
+		"SIGKILL":                       {nil, kill},
+		"SIGKILL, forked child":         {nil, fork},
+		"SIGKILL, forked child, reaped": {nil, reap},
+		"SIGKILL, old kernel":           {[]string{"old-kernel"}, kill},
+		"SIGKILL, forked child, zombie, old kernel": {[]string{"old-kernel"}, fork},
+		"SIGKILL, forked child, its pidfd":          {[]string{"old-kernel"}, reap},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := domain(t)
