@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +35,9 @@ var bootID = sync.OnceValue(func() string {
 	}
 	return id
 })
+
+// fixGroup is what to do about a folder that is somebody else's, who is accepted.
+const fixGroup = "become a member of its group, have its owner chmod 2770 it, or choose another folder"
 
 // openFolder opens the folder of a domain, and makes it if it is missing. owners
 // are users that are accepted besides our own. Until it is let go of, nobody removes it.
@@ -76,10 +78,10 @@ func tryFolder(path string, owners []int) (*folder, error) {
 	case err != nil:
 		return fail(err, "give a folder of your own")
 	}
-	mode, uid, err := d.check(owners)
+	mode, uid, fix, err := d.check(owners)
 	if err != nil {
 		d.close()
-		return fail(err, "choose another folder, or chmod 700 "+path+" if it is yours")
+		return fail(err, fix)
 	}
 	d.shared = mode&0o020 != 0
 	if uid == os.Geteuid() && mode&0o700 != 0o700 {
@@ -88,6 +90,10 @@ func tryFolder(path string, owners []int) (*folder, error) {
 	}
 	if err == nil {
 		err = d.hold()
+	}
+	if errors.Is(err, syscall.EACCES) {
+		d.close()
+		return fail(err, fixGroup)
 	}
 	if err == nil {
 		d.sockets, err = d.subfolder(d.root, "sockets")
@@ -102,19 +108,24 @@ func tryFolder(path string, owners []int) (*folder, error) {
 	return d, nil
 }
 
-// check says why the folder, which is open, is not to be used; else what its mode is
-// and whose it is.
-func (d *folder) check(owners []int) (mode uint32, uid int, err error) {
+// check says why the folder, which is open, is not to be used, and what to do; else what
+// its mode is and whose it is.
+func (d *folder) check(owners []int) (mode uint32, uid int, fix string, err error) {
 	st, err := sys.Fstat(d.root)
 	mode = st.Mode & 0o2777
 	switch {
 	case err != nil:
-	case int(st.UID) != os.Geteuid() && !slices.Contains(owners, int(st.UID)):
+	case !accepts(st.UID, owners):
 		err = fmt.Errorf("%w: it belongs to user %d", ErrUntrusted, st.UID)
+		fix = "accept that user in Config.Owners if it is to take part, or choose another folder"
+		if int(st.UID) == sys.OverflowUID() {
+			fix = "have this user namespace know the user that it belongs to: here it can be anybody"
+		}
 	case mode&0o002 != 0 || (mode&0o020 != 0 && len(owners) == 0):
 		err = fmt.Errorf("%w: others may write in it, mode %#o", ErrUntrusted, mode&0o777)
+		fix = "chmod 700 it if it is yours; to share it with its group, chmod 2770 it and accept the users in Config.Owners"
 	}
-	return mode, int(st.UID), err
+	return mode, int(st.UID), fix, err
 }
 
 // close closes the descriptors.

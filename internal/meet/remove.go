@@ -70,9 +70,9 @@ func Clean(dir string, owners []int) (removed bool, err error) {
 	if d.root, err = sys.OpenFolder(dir); err != nil {
 		return fail(err)
 	}
-	mode, uid, err := d.check(owners)
+	mode, uid, fix, err := d.check(owners)
 	if err != nil {
-		return fail(err)
+		return false, &Error{"clean", "domain " + dir, err, fix}
 	}
 	for name, fd := range map[string]*int{"sockets": &d.sockets, "ports": &d.ports} {
 		*fd, err = sys.Openat(d.root, name, sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)

@@ -135,6 +135,7 @@ func build(dir, image, skip string, tests []string) error {
 		{name: "dev/console", mode: device | 0o600, major: 5, minor: 1},
 		{name: "etc", mode: folder | 0o755},
 		{name: "etc/passwd", mode: regular | 0o644, text: "root:x:0:0::/:/none\nnobody:x:65534:65534::/:/none\n"},
+		{name: "etc/group", mode: regular | 0o644, text: "root:x:0:\nnogroup:x:65534:\n"},
 		{name: "init", mode: regular | 0o755, path: self},
 		{name: "test2json", mode: regular | 0o755, path: converter},
 		{name: "tests", mode: folder | 0o755},
