@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		"scribbling subscriber": scribbling(hostile.ScribblingSubscriber),
 		"scribbling publisher":  scribbling(hostile.ScribblingPublisher),
 		"whose":                 whose,
+		"call":                  converse,
+		"answer":                converse,
+		"contained":             contained,
 	}
 	maps.Copy(helpers, rootHelpers)
 	proctest.Main(m, helpers)

@@ -54,6 +54,73 @@ func init() {
 	rootHelpers["publish in a group"] = inGroup(publish)
 	rootHelpers["subscribe in a group"] = inGroup(subscribe)
 	rootHelpers["publish much in a group"] = inGroup(publishMuch)
+	rootHelpers["visit"] = visit
+}
+
+// group2000 is the group of ofGroup.
+const group2000 = 2000
+
+// visit is a process that opens a domain, and closes it. Args: the folder.
+func visit(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0], Owners: ofGroup})
+	if err != nil {
+		return err
+	}
+	fmt.Println("opened")
+	return d.Close()
+}
+
+// Users of one group, and root, exchange messages in a domain that is the group's, and
+// learn of each other's deaths.
+func TestRootGroup(t *testing.T) {
+	as := func(uid uint32) *proctest.Config {
+		return &proctest.Config{User: &syscall.Credential{Uid: uid, Gid: group2000}, Env: parking}
+	}
+	for name, users := range map[string][2]*proctest.Config{
+		"two users":                  {as(1001), as(1002)},
+		"root and a user":            {as(0), as(1001)},
+		"a user and root":            {as(1001), as(0)},
+		"a user and nobody":          {as(1002), as(proctest.Nobody)},
+		"another group is the first": {{User: &syscall.Credential{Uid: 1001, Gid: 1001, Groups: []uint32{group2000}}, Env: parking}, as(1002)},
+	} {
+		for _, whose := range []int{0, 1001} {
+			t.Run(fmt.Sprintf("%s, the folder is %d's", name, whose), func(t *testing.T) {
+				folder, err := os.MkdirTemp("/dev/shm", "memlane-test-")
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { os.RemoveAll(folder) })
+				domain := filepath.Join(folder, "test.domain")
+				if err := errors.Join(os.Chmod(folder, 0o755), os.Mkdir(domain, 0o700), os.Chown(domain, whose, group2000), os.Chmod(domain, 0o770|os.ModeSetgid)); err != nil {
+					t.Fatal(err)
+				}
+				answering := proctest.Start(t, users[1], "answer", folder, "back", "there", "0", "users")
+				calling := proctest.Start(t, users[0], "call", folder, "there", "back", "300", "users")
+				for _, p := range []*proctest.Process{answering, calling} {
+					if got := p.Line(); got != "ready" {
+						t.Fatal(got)
+					}
+				}
+				if got := calling.Line(); got != "all 300" {
+					t.Error(got)
+				}
+				answering.Kill()
+				if got := calling.Line(); got != "gone" {
+					t.Error(got)
+				}
+				// What the two have left, each of them would remove.
+				calling.Kill()
+				if got := proctest.Run(t, users[0], "visit", folder); got != "opened" {
+					t.Error(got)
+				}
+				for _, pattern := range []string{"sockets/*", "ports/*"} {
+					if left, err := filepath.Glob(filepath.Join(domain, pattern)); err != nil || len(left) > 0 {
+						t.Errorf("left behind %q, %v", left, err)
+					}
+				}
+			})
+		}
+	}
 }
 
 // With a twentieth of a processor, for all four processes, everything comes.

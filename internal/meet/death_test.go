@@ -89,12 +89,21 @@ func TestEveryWayToGo(t *testing.T) {
 	}
 }
 
-// live opens, adds, meets, removes and closes, for a kill at any time.
+// live opens, adds, meets, removes and closes, for a kill at any time. Args: the folder,
+// users that are accepted.
 func live(args []string) error {
 	fmt.Println("ready")
 	var line string
 	fmt.Scanln(&line)
-	n, err := meet.Open(args[0], nil)
+	c := &meet.Config{}
+	for _, arg := range args[1:] {
+		uid, err := strconv.Atoi(arg)
+		if err != nil {
+			return err
+		}
+		c.Owners = append(c.Owners, uid)
+	}
+	n, err := meet.Open(args[0], c)
 	if err != nil {
 		return err
 	}

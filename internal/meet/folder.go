@@ -3,6 +3,7 @@ package meet
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -152,8 +153,7 @@ func (d *folder) modes() (folder, socket uint32) {
 // umask.
 func (d *folder) subfolder(in int, name string) (int, error) {
 	mode, _ := d.modes()
-	err := sys.Mkdirat(in, name, mode)
-	if err != nil && !errors.Is(err, syscall.EEXIST) {
+	if err := d.makeFolder(in, name, mode); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return -1, fmt.Errorf("make %s: %w", name, err)
 	}
 	fd, err := sys.Openat(in, name, sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)
@@ -169,6 +169,38 @@ func (d *folder) subfolder(in int, name string) (int, error) {
 		return -1, fmt.Errorf("set the mode of %s: %w", name, err)
 	}
 	return fd, nil
+}
+
+// makeFolder makes a folder in another: EEXIST if it is there. Where the group takes part
+// it has its mode when it gets its name: until its maker had set the mode, who may be
+// killed before he does, others of the group could not use it.
+func (d *folder) makeFolder(in int, name string, mode uint32) error {
+	if !d.shared {
+		return sys.Mkdirat(in, name, mode)
+	}
+	fd, err := sys.Openat(in, name, sys.OPath|sys.ONoFollow, 0)
+	if err == nil {
+		sys.Close(fd)
+		return syscall.EEXIST
+	}
+	for range 100 {
+		temporary := fmt.Sprintf(".%016x", rand.Uint64())
+		if err = sys.Mkdirat(in, temporary, mode); err != nil {
+			return err
+		}
+		if err = sys.Chmodat(in, temporary, mode); err == nil {
+			err = sys.RenameNoReplace(in, temporary, name)
+		}
+		if err == nil {
+			return nil
+		}
+		sys.Rmdirat(in, temporary)
+		// A cleaner takes it for that of somebody who was killed.
+		if !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+	}
+	return errors.New("somebody removes folders that are being made")
 }
 
 // fileMode is the mode as package os has it.
@@ -350,13 +382,24 @@ func (d *folder) clean(dead instance) {
 
 // sweep removes what dead instances of this boot have left.
 func (d *folder) sweep() {
+	for _, in := range []int{d.root, d.ports} {
+		folders, _ := names(in, ".")
+		for _, name := range folders {
+			if name[0] == '.' {
+				sys.Rmdirat(in, name) // its maker was killed, or makes another
+			}
+		}
+	}
 	sockets, _ := names(d.sockets, ".")
 	for _, name := range sockets {
 		i, ok := parseInstance(strings.TrimPrefix(name, "."))
 		if !ok || i.boot != bootID() {
 			continue
 		}
-		if alive, err := sys.BoundIn(d.sockets, name); alive || err != nil {
+		alive, err := sys.BoundIn(d.sockets, name)
+		// Another user's that is being made, or whose maker was killed before he set its mode.
+		unready := name[0] == '.' && errors.Is(err, syscall.EACCES)
+		if alive || err != nil && !unready {
 			continue
 		}
 		if name[0] == '.' {
