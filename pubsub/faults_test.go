@@ -7,12 +7,14 @@ import (
 	"os"
 	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/pubsub"
 )
 
@@ -87,6 +89,63 @@ func TestAcrossNamespaces(t *testing.T) {
 			exchange(t, 3000, nil, c)
 			exchange(t, 3000, c, c) // each in its own
 		})
+	}
+}
+
+// A process of which the kernel is old, or whose sandbox is that of an old one, exchanges
+// messages with one like it, and with others.
+func TestOldKernel(t *testing.T) {
+	old := &proctest.Config{Env: []string{proctest.OldKernel}}
+	if got := proctest.Run(t, old, "probe"); got != "true true true" {
+		t.Fatalf("the kernel is not old: %s", got)
+	}
+	exchange(t, 3000, old, old)
+	exchange(t, 3000, old, nil)
+	exchange(t, 3000, nil, old)
+	exchange(t, 3000, &proctest.Config{Env: old.Env, Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID}, old)
+}
+
+// probe says what the kernel refuses that an old one does not know.
+func probe([]string) error {
+	pair, err := sys.SeqpacketPair()
+	if err != nil {
+		return err
+	}
+	_, err = sys.PeerPidfd(pair[0])
+	fd, memfdErr := sys.Memfd("probe", 0)
+	if memfdErr != nil {
+		return memfdErr
+	}
+	st, statErr := sys.Fstat(fd)
+	if statErr != nil {
+		return statErr
+	}
+	_, cacheErr := sys.Cachestat(fd)
+	// Without MFD_NOEXEC_SEAL a memfd can be executed.
+	fmt.Println(err == syscall.ENOPROTOOPT, st.Mode&0o111 != 0, cacheErr == syscall.ENOSYS)
+	return nil
+}
+
+// withoutProc opens a domain where /proc is not mounted. Args: its folder.
+func withoutProc(args []string) error {
+	err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+	if err == nil {
+		err = syscall.Mount("none", "/proc", "tmpfs", 0, "")
+	}
+	if err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	_, err = memlane.Open("test", &memlane.Config{Folder: args[0]})
+	fmt.Println(err)
+	return nil
+}
+
+// Without /proc nobody takes part, and is told why.
+func TestWithoutProc(t *testing.T) {
+	c := &proctest.Config{Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
+	proctest.RequireNamespaces(t, c.Namespaces)
+	if got := proctest.Run(t, c, "without proc", t.TempDir()); !strings.HasSuffix(got, "boot_id cannot be read (mount /proc)") {
+		t.Errorf("got %s", got)
 	}
 }
 

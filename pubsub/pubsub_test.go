@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 		"call":                  converse,
 		"answer":                converse,
 		"contained":             contained,
+		"probe":                 probe,
+		"without proc":          withoutProc,
 	}
 	maps.Copy(helpers, rootHelpers)
 	proctest.Main(m, helpers)

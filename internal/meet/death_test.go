@@ -47,9 +47,10 @@ func TestEveryWayToGo(t *testing.T) {
 		"SIGKILL":                       {nil, kill},
 		"SIGKILL, forked child":         {nil, fork},
 		"SIGKILL, forked child, reaped": {nil, reap},
-		"SIGKILL, old kernel":           {[]string{"old-kernel"}, kill},
-		"SIGKILL, forked child, zombie, old kernel": {[]string{"old-kernel"}, fork},
-		"SIGKILL, forked child, its pidfd":          {[]string{"old-kernel"}, reap},
+		"SIGKILL, forked child, reaped, before Linux 6.16": {[]string{"no-pidfd-of-the-dead"}, reap},
+		"SIGKILL, old kernel":                              {[]string{"old-kernel"}, kill},
+		"SIGKILL, forked child, zombie, old kernel":        {[]string{"old-kernel"}, fork},
+		"SIGKILL, forked child, its pidfd":                 {[]string{"old-kernel"}, reap},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := domain(t)

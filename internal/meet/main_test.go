@@ -103,6 +103,8 @@ func obey(args []string) error {
 			c.Answer = time.Hour
 		case "old-kernel":
 			meet.WithoutPeerPidfd()
+		case "no-pidfd-of-the-dead":
+			meet.PeerPidfdOfTheLiving()
 		case "backlog":
 			n, err := strconv.Atoi(value)
 			if err != nil {

@@ -156,12 +156,12 @@ func itself() ([]string, error) {
 }
 
 // Exec executes this test binary, to run a helper, in place of the program that calls it.
-func Exec(name string) error {
+func Exec(name string, args ...string) error {
 	command, err := itself()
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(command[0], command, append(os.Environ(), helperVariable+"="+name))
+	return syscall.Exec(command[0], append(command, args...), append(os.Environ(), helperVariable+"="+name))
 }
 
 // Command returns the command that runs a helper of this test binary, for helpers that
