@@ -651,8 +651,14 @@ func TestDropWithoutBlame(t *testing.T) {
 // Who has not enough descriptors to connect to all whom a port is to meet is told so, and
 // meets them when it adds the port once more.
 func TestStarvedAdd(t *testing.T) {
+	for name, settings := range map[string][]string{"": {"patient"}, "old kernel": {"patient", "old-kernel"}} {
+		t.Run(name, func(t *testing.T) { starvedAdd(t, settings) })
+	}
+}
+
+func starvedAdd(t *testing.T, settings []string) {
 	dir := domain(t)
-	p := start(t, nil, dir, "patient")
+	p := start(t, nil, dir, settings...)
 	p.must("add first subscriber topic") // so that it is registered already
 	alone := p.do("fds")
 	n := node(t, dir, patient)
