@@ -39,8 +39,11 @@ func runTests() error {
 			return fmt.Errorf("mount %s: %w", m.dir, err)
 		}
 	}
-	if err := os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+cpu +memory +hugetlb"), 0); err != nil {
-		return err
+	for _, controller := range []string{"+cpu", "+memory", "+hugetlb"} {
+		// Tests that need one which the kernel has not say so.
+		if err := os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte(controller), 0); err != nil {
+			log.Print(err)
+		}
 	}
 	os.Setenv("PATH", "/")
 	os.Setenv("TMPDIR", "/tmp")
