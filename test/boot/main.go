@@ -2,7 +2,7 @@
 // nothing in it but the test binaries of the packages, and prints what they say as
 // go test -json does. It needs no root.
 //
-//	boot -kernel FILE [-skip REGEXP] [-timeout DURATION] PACKAGE...
+//	boot -kernel FILE [-run REGEXP] [-skip REGEXP] [-timeout DURATION] [-each DURATION] PACKAGE...
 //
 // In the machine this program is the first process, and the tests are root's. Their build
 // tag root is set: what may be changed there is nobody's.
@@ -36,9 +36,11 @@ func main() {
 		first()
 	}
 	kernel := flag.String("kernel", "", "`file` with the kernel, as a boot loader takes it")
+	only := flag.String("run", "", "`regexp` of tests that are run; all if empty")
 	skip := flag.String("skip", "", "`regexp` of tests that are left out")
 	memory := flag.Int("memory", 4096, "`MiB` of memory of the machine")
 	timeout := flag.Duration("timeout", time.Hour, "`time` for all of it")
+	each := flag.Duration("each", 20*time.Minute, "`time` for each package")
 	flag.Parse()
 	if *kernel == "" || flag.NArg() == 0 {
 		log.Print("needs a kernel and packages; see -help")
@@ -48,21 +50,25 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	err = run(dir, *kernel, *skip, *memory, *timeout, flag.Args())
+	options := []string{"-test.v=test2json", "-test.timeout=" + each.String(), "-test.run=" + *only}
+	if *skip != "" { // an empty one skips all
+		options = append(options, "-test.skip="+*skip)
+	}
+	err = run(dir, *kernel, *memory, *timeout, options, flag.Args())
 	os.RemoveAll(dir)
 	if err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(dir, kernel, skip string, memory int, timeout time.Duration, patterns []string) error {
+func run(dir, kernel string, memory int, timeout time.Duration, options, patterns []string) error {
 	packages, err := output("go", append([]string{"list"}, patterns...)...)
 	if err != nil {
 		return err
 	}
 	tests := strings.Fields(packages)
 	image := filepath.Join(dir, "initramfs")
-	if err := build(dir, image, skip, tests); err != nil {
+	if err := build(dir, image, options, tests); err != nil {
 		return err
 	}
 	processor := []string{"-cpu", "max"} // emulated: many times as slow
@@ -121,7 +127,7 @@ func output(name string, args ...string) (string, error) {
 }
 
 // build makes what the machine has for a file system.
-func build(dir, image, skip string, tests []string) error {
+func build(dir, image string, options, tests []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -154,7 +160,7 @@ func build(dir, image, skip string, tests []string) error {
 		}
 		name := fmt.Sprintf("tests/%d.test", i)
 		files = append(files, file{name: name, mode: regular | 0o755, path: binary})
-		fmt.Fprintf(&plan, "%s\t/%s\t%s\n", test, name, skip)
+		fmt.Fprintf(&plan, "%s\t/%s\t%s\n", test, name, strings.Join(options, "\t"))
 	}
 	files = append(files, file{name: "plan", mode: regular | 0o644, text: plan.String()})
 	return writeArchive(image, files)
