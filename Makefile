@@ -2,7 +2,7 @@
 # make test        everything that runs in minutes, as any user
 # make explore     every order of steps and kills of locks and waits, all that is bounded
 # make test-root   what only root may do: huge page pools, mount options, sysctls
-# make test-linux-6.1  tests under the oldest Linux that is supported, in a virtual machine; a quarter of an hour
+# make test-linux-6.1  tests under the oldest Linux that is supported, in a virtual machine; half an hour if emulated
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
