@@ -2,6 +2,7 @@
 # make test        everything that runs in minutes, as any user
 # make explore     every order of steps and kills of locks and waits, all that is bounded
 # make test-root   what only root may do: huge page pools, mount options, sysctls
+# make test-linux-6.1  tests under the oldest Linux that is supported, in a virtual machine; half an hour if emulated
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
@@ -27,7 +28,7 @@ export GOTOOLCHAIN := local
 MODULES := . export/prometheus cmd/memlane test bench
 PACKAGES := ./... ./export/prometheus/... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-linux-6.1 test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -49,6 +50,7 @@ test:
 	  CGO_ENABLED=0 go test -count=1 -tags stores -json ./test/prove/joins; s=$$?; \
 	  CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a$$b$$s = 000 ]; } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
+		-not-run 'make test-linux-6.1: what matters under Linux 6.1, which is booted in QEMU' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
@@ -78,6 +80,20 @@ test-root:
 	@[ "$$(id -u)" = 0 ] || { echo "make test-root needs root" >&2; exit 1; }
 	go build -o bin/report ./test/report
 	CGO_ENABLED=0 go test -count=1 -json -tags root -run '^TestRoot' $(PACKAGES) | bin/report
+
+# Those of the build tag root too: all that is there is the tests'. What is left out reads the
+# source, which is not there.
+LINUX_61 := ./internal/sys ./internal/wait ./internal/life ./internal/region ./internal/memory ./internal/ring ./mmap ./segment ./shmsync ./internal/meet . ./pubsub ./inspect
+LINUX_61_SKIP := ^Test(GuaranteesNameTheirTests|SeedRowsNameTheirTests|Readme.*|Layers.*|Surface.*|ConstantsSayTheirNumbers)$$
+
+# ARGS='-kernel FILE' for another kernel. Where the processor is emulated, because /dev/kvm is
+# missing or the processor has no such means, all is many times as slow.
+test-linux-6.1:
+	./test/boot/install-deps bin/linux-6.1/vmlinuz
+	go build -o bin/report ./test/report && CGO_ENABLED=0 go build -o bin/boot ./test/boot
+	bin/boot -kernel bin/linux-6.1/vmlinuz -skip '$(LINUX_61_SKIP)' $(ARGS) $(LINUX_61) | bin/report \
+		-not-run 'tests that compare with the source or the documentation, which are not in the machine' \
+		-not-run 'packages of the tools, the campaigns and the scripts: make test has them'
 
 # ARGS='-cycles 2000' for more; results add up in docs/PROOF.md.
 prove-msync:
@@ -166,7 +182,7 @@ bench-peers:
 # another user, who cannot search the folder that the test binary is in, nothing runs; of
 # the rest all.
 ARM64_MOST := ./internal/word ./internal/layout ./internal/region ./internal/memory ./internal/domain ./internal/observe ./internal/sys ./internal/wait ./internal/ring ./internal/meet ./segment ./pubsub ./inspect
-ARM64_SKIP := ^(TestFaultsElsewhere.*|TestParkAnyAllocates|TestSandboxWithoutFutexWaitv|TestKilledAtEvery.*|TestCleaner(Killed|Stopped).*|TestNameNeverRefuses|TestForkedChild|TestSealedAgainst.*|TestSendAndReceive|TestReceiveRefuses|TestCreateAttachRemove|TestCreatorKilled.*|TestKillsFind.*|TestFullTmpfs|TestForkAndPinFlags|TestPrefault|TestMapping(Publisher|Subscriber)|TestAcrossNamespaces|TestAsNobody|.*Architectures.*)$$|TestHostilePeer/253
+ARM64_SKIP := ^(TestFaultsElsewhere.*|TestParkAnyAllocates|TestSandboxWithoutFutexWaitv|TestKilledAtEvery.*|TestCleaner(Killed|Stopped).*|TestNameNeverRefuses|TestForkedChild|TestSealedAgainst.*|TestSendAndReceive|TestReceiveRefuses|TestCreateAttachRemove|TestCreatorKilled.*|TestKillsFind.*|TestFullTmpfs|TestForkAndPinFlags|TestPrefault|TestMapping(Publisher|Subscriber)|TestAcrossNamespaces|TestContainers|TestOldKernel|TestWithoutProc|TestAsNobody|.*Architectures.*)$$|TestHostilePeer/253|TestHostilePidfd/200
 ARM64_MMAP := ^(TestAnyOffset|TestCloseAmongCalls|TestExactlyOneOfAsync.*|TestFileKeeps.*|TestHugePagesReport.*|TestInvalidateOnly.*|TestMappingOutlives.*|TestPrivateChanges.*|TestProtectionsAre.*|TestRanges|TestReaderAtWriterAt|TestReserve|TestStoreIsSeen.*|TestTruncateGives.*|TestTwoProcesses.*|TestTypedViews.*|TestViewHolds.*|ExampleAt|ExampleMap)$$
 ARM64_HEAP := ^(TestHeap.*|TestPlaceTaken.*|TestConstants.*|TestWrap|Example|ExampleOpen)$$
 EMULATED := MEMLANE_TEST_EMULATOR=qemu-aarch64 GOARCH=arm64 CGO_ENABLED=0 go test -count=1 -exec qemu-aarch64

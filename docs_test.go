@@ -54,7 +54,7 @@ func TestGuaranteesNameTheirTests(t *testing.T) {
 	tests, rows := declared(t), 0
 	for line := range strings.Lines(string(text)) {
 		exist(t, tests, line)
-		for _, target := range regexp.MustCompile("`make ([\\w-]+)`").FindAllStringSubmatch(line, -1) {
+		for _, target := range regexp.MustCompile("`make ([\\w.-]+)`").FindAllStringSubmatch(line, -1) {
 			if !strings.Contains(string(makefile), "\n"+target[1]+":") {
 				t.Errorf("make %s is named and does not exist", target[1])
 			}

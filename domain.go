@@ -40,7 +40,9 @@ type Config struct {
 	LeakCheck bool
 
 	// Owners are the users besides this process's own whose processes may take
-	// part with it.
+	// part with it. For users of one group, make the domain's folder beforehand,
+	// DomainFolder says which, give it to the group and chmod it 2770; each process
+	// names all others' users here, and the folder's owner.
 	Owners []int
 }
 

@@ -81,6 +81,7 @@ var policy = []row{
 	{dir: "test/prove/everystep", layer: 10, testing: true},
 	{dir: "test/prove/everymessage", layer: 10, testing: true},
 	{dir: "test/prove/models", layer: 9, testing: true},
+	{dir: "test/boot", layer: 9, testing: true},
 	{dir: "test/mutants", layer: 9, testing: true},
 	{dir: "test/report", layer: 9, testing: true},
 	{dir: "bench/internal/machine", layer: 8},

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(m, map[string]proctest.Helper{"publish": publish, "subscribe": subscribe, "examine": examine, "small": small})
+	proctest.Main(m, map[string]proctest.Helper{"publish": publish, "subscribe": subscribe, "examine": examine, "small": small, "take part": takePart})
 }
 
 const (
@@ -32,6 +33,21 @@ const (
 
 func open(folder string) (*memlane.Domain, error) {
 	return memlane.Open(domainName, &memlane.Config{Folder: folder})
+}
+
+// takePart opens the domain, until its input ends. Args: the folder, a user that is accepted.
+func takePart(args []string) error {
+	uid, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	d, err := memlane.Open(domainName, &memlane.Config{Folder: args[0], Owners: []int{uid}})
+	if err != nil {
+		return err
+	}
+	fmt.Println("there")
+	fmt.Scanln()
+	return d.Close()
 }
 
 // publish publishes until it has to wait; under DropOldest a thousand messages. Args: the

@@ -14,6 +14,7 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
+	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/segment"
 )
 
@@ -42,7 +43,14 @@ func (p *patient) those(state inspect.State) (list []inspect.Participant) {
 	return list
 }
 
-// access: a folder that others may write in, or that is somebody else's, is not used.
+// accepts reports whether a user's folders and processes are.
+func (p *patient) accepts(uid int) bool {
+	// Users that this user namespace does not know all look like one.
+	return uid != sys.OverflowUID() && (uid == os.Geteuid() || slices.Contains(p.config.Owners, uid))
+}
+
+// access: a folder that others may write in, or that is somebody else's, is not used; nor
+// are processes of users who are not accepted met.
 func (p *patient) access() (found []Finding) {
 	for _, domain := range p.domains() {
 		folder, err := memlane.DomainFolder(domain, &p.options)
@@ -56,7 +64,7 @@ func (p *patient) access() (found []Finding) {
 		uid := int(st.Sys().(*syscall.Stat_t).Uid)
 		mode := st.Mode().Perm()
 		switch {
-		case uid != os.Geteuid() && !slices.Contains(p.config.Owners, uid):
+		case !p.accepts(uid):
 			found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s belongs to user %d", folder, uid),
 				Why: "nothing of it is trusted, and the domain cannot be opened",
 				Fix: fmt.Sprintf("if that user is to take part: --owner %d, or Config.Owners; if not, another folder", uid)})
@@ -65,6 +73,19 @@ func (p *patient) access() (found []Finding) {
 				Why: "anybody could put something there in another's name, so that the domain is not opened",
 				Fix: "chmod 700 " + folder + "; for a group of users: chmod 2770, and Config.Owners with their numbers"})
 		}
+	}
+	strangers := map[string]map[int]bool{}
+	for _, who := range p.participants() {
+		if who.UID < 0 || p.accepts(who.UID) || strangers[who.Domain][who.UID] {
+			continue
+		}
+		if strangers[who.Domain] == nil {
+			strangers[who.Domain] = map[int]bool{}
+		}
+		strangers[who.Domain][who.UID] = true
+		found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s is of user %d, who is not accepted", named(who), who.UID),
+			Why: "processes of that user and those who do not accept it exchange no messages",
+			Fix: fmt.Sprintf("if that user is to take part: --owner %d, or Config.Owners, on both sides", who.UID)})
 	}
 	return found
 }

@@ -1,14 +1,20 @@
 package pubsub_test
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/sys"
 	"github.com/memlane/memlane/pubsub"
 )
 
@@ -82,6 +88,203 @@ func TestAcrossNamespaces(t *testing.T) {
 			exchange(t, 3000, c, nil)
 			exchange(t, 3000, nil, c)
 			exchange(t, 3000, c, c) // each in its own
+		})
+	}
+}
+
+// A process of which the kernel is old, or whose sandbox is that of an old one, exchanges
+// messages with one like it, and with others.
+func TestOldKernel(t *testing.T) {
+	old := &proctest.Config{Env: []string{proctest.OldKernel}}
+	if got := proctest.Run(t, old, "probe"); got != "true true true" {
+		t.Fatalf("the kernel is not old: %s", got)
+	}
+	exchange(t, 3000, old, old)
+	exchange(t, 3000, old, nil)
+	exchange(t, 3000, nil, old)
+	exchange(t, 3000, &proctest.Config{Env: old.Env, Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID}, old)
+}
+
+// probe says what the kernel refuses that an old one does not know.
+func probe([]string) error {
+	pair, err := sys.SeqpacketPair()
+	if err != nil {
+		return err
+	}
+	_, err = sys.PeerPidfd(pair[0])
+	fd, memfdErr := sys.Memfd("probe", 0)
+	if memfdErr != nil {
+		return memfdErr
+	}
+	st, statErr := sys.Fstat(fd)
+	if statErr != nil {
+		return statErr
+	}
+	_, cacheErr := sys.Cachestat(fd)
+	// Without MFD_NOEXEC_SEAL a memfd can be executed.
+	fmt.Println(err == syscall.ENOPROTOOPT, st.Mode&0o111 != 0, cacheErr == syscall.ENOSYS)
+	return nil
+}
+
+// withoutProc opens a domain where /proc is not mounted. Args: its folder.
+func withoutProc(args []string) error {
+	err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+	if err == nil {
+		err = syscall.Mount("none", "/proc", "tmpfs", 0, "")
+	}
+	if err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	_, err = memlane.Open("test", &memlane.Config{Folder: args[0]})
+	fmt.Println(err)
+	return nil
+}
+
+// Without /proc nobody takes part, and is told why.
+func TestWithoutProc(t *testing.T) {
+	c := &proctest.Config{Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
+	proctest.RequireNamespaces(t, c.Namespaces)
+	if got := proctest.Run(t, c, "without proc", t.TempDir()); !strings.HasSuffix(got, "boot_id cannot be read (mount /proc)") {
+		t.Errorf("got %s", got)
+	}
+}
+
+// ofGroup are the users that share domains in tests.
+var ofGroup = []int{0, 1001, 1002, proctest.Nobody}
+
+// parking has a process sleep whenever it waits: with one processor nobody spins.
+var parking = []string{"GOMAXPROCS=1"}
+
+// converse is one of two processes of which each publishes a message when it has that of
+// the other, after having slept for it, if it has only one processor. The one that calls says so when all have come, and
+// when the other is gone. Args: the folder, the topic that it publishes, the one that it
+// subscribes to, how many messages; 0: it answers. With a fifth, users are accepted.
+func converse(args []string) error {
+	c := memlane.Config{Folder: args[0]}
+	if len(args) > 4 {
+		c.Owners = ofGroup
+	}
+	d, err := memlane.Open("test", &c)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	p, err := pubsub.Publish(d, args[1], &pubsub.PublisherConfig{Policy: pubsub.Block})
+	if err != nil {
+		return err
+	}
+	s, err := pubsub.Subscribe(d, args[2], nil)
+	if err != nil {
+		return err
+	}
+	if err := p.WaitSubscribers(background, 1); err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	for i := 0; n == 0 || i < n; i++ {
+		want := message(uint64(i), 1000*(i%3))
+		if n > 0 {
+			if err := p.Publish(background, want); err != nil {
+				return err
+			}
+		}
+		m, err := s.Receive(background)
+		if err != nil {
+			return err
+		}
+		if !bytes.Equal(m.Data, want) {
+			return fmt.Errorf("message %d has %d bytes, others than %d that were published", i, len(m.Data), len(want))
+		}
+		if n == 0 {
+			if err := p.Publish(background, m.Data); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Println("all", n)
+	for end := time.Now().Add(30 * time.Second); s.Publishers() > 0 || p.Subscribers() > 0; runtime.Gosched() {
+		if _, err := s.TryReceive(); err != pubsub.ErrEmpty {
+			return fmt.Errorf("there is another message: %v", err)
+		}
+		if time.Now().After(end) {
+			return errors.New("the other is not gone within 30 s")
+		}
+	}
+	fmt.Println("gone")
+	return nil
+}
+
+// contained does what a helper does as in a container: with a /proc of its own PID
+// namespace, a /dev/shm of its own, and the shared folder under another path. Args: the
+// folder, where it is to be, what it does with that.
+func contained(args []string) error {
+	const recursively, private, bind = syscall.MS_REC, syscall.MS_PRIVATE, syscall.MS_BIND
+	err := syscall.Mount("", "/", "", recursively|private, "")
+	if err == nil {
+		err = syscall.Mount(args[0], args[1], "", bind, "")
+	}
+	if err == nil {
+		err = syscall.Mount("proc", "/proc", "proc", 0, "")
+	}
+	if err == nil {
+		err = syscall.Mount("none", "/dev/shm", "tmpfs", 0, "size=64k")
+	}
+	if err != nil {
+		return fmt.Errorf("mount: %w", err)
+	}
+	if len(args) == 2 {
+		return nil
+	}
+	if pid, err := os.Readlink("/proc/self"); err != nil || pid != "1" || os.Getpid() != 1 {
+		return fmt.Errorf("it is process %q, %d; want 1: %v", pid, os.Getpid(), err)
+	}
+	return converse(append([]string{args[1]}, args[2:]...))
+}
+
+// Containers that share nothing but the folder exchange messages with each other and with
+// the machine that they are on, and each notices the other's death.
+func TestContainers(t *testing.T) {
+	const all = syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWNET
+	root := &proctest.Config{Namespaces: all, Env: parking}
+	clocks := &proctest.Config{Namespaces: all | syscall.CLONE_NEWTIME, Clocks: proctest.Clocks{Monotonic: time.Hour, Boot: 24 * time.Hour}, Env: parking}
+	here := &proctest.Config{Env: parking}
+	for name, places := range map[string][2]*proctest.Config{
+		"of the machine, in one":        {here, root},
+		"in one, of the machine":        {root, here},
+		"in two":                        {root, root},
+		"in two, with different clocks": {clocks, root},
+		"in one with clocks, and here":  {clocks, here},
+	} {
+		t.Run(name, func(t *testing.T) {
+			folder := t.TempDir()
+			begin := func(c *proctest.Config, helper string, args ...string) *proctest.Process {
+				if c == here {
+					return proctest.Start(t, c, helper, append([]string{folder}, args...)...)
+				}
+				proctest.RequireNamespaces(t, c.Namespaces)
+				inside := t.TempDir()
+				if err := proctest.Start(t, c, "contained", folder, inside).Wait(); err != nil {
+					t.Skipf("needs mounts that this user cannot make here: %v", err)
+				}
+				return proctest.Start(t, c, "contained", append([]string{folder, inside}, args...)...)
+			}
+			answering := begin(places[1], "answer", "back", "there", "0")
+			calling := begin(places[0], "call", "there", "back", "300")
+			for _, p := range []*proctest.Process{answering, calling} {
+				if got := p.Line(); got != "ready" {
+					t.Fatal(got)
+				}
+			}
+			if got := calling.Line(); got != "all 300" {
+				t.Error(got)
+			}
+			answering.Kill()
+			if got := calling.Line(); got != "gone" {
+				t.Error(got)
+			}
 		})
 	}
 }

@@ -37,6 +37,11 @@ func TestMain(m *testing.M) {
 		"scribbling subscriber": scribbling(hostile.ScribblingSubscriber),
 		"scribbling publisher":  scribbling(hostile.ScribblingPublisher),
 		"whose":                 whose,
+		"call":                  converse,
+		"answer":                converse,
+		"contained":             contained,
+		"probe":                 probe,
+		"without proc":          withoutProc,
 	}
 	maps.Copy(helpers, rootHelpers)
 	proctest.Main(m, helpers)

@@ -54,6 +54,129 @@ func init() {
 	rootHelpers["publish in a group"] = inGroup(publish)
 	rootHelpers["subscribe in a group"] = inGroup(subscribe)
 	rootHelpers["publish much in a group"] = inGroup(publishMuch)
+	rootHelpers["visit"] = visit
+	rootHelpers["hidden"] = hidden
+}
+
+// group2000 is the group of ofGroup.
+const group2000 = 2000
+
+// hidden becomes a user who sees no other's processes in /proc, and converses. Args: the
+// user, what it is then, with what.
+func hidden(args []string) error {
+	uid, err := strconv.Atoi(args[0])
+	if err == nil {
+		err = syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, "")
+	}
+	if err == nil {
+		err = syscall.Mount("proc", "/proc", "proc", 0, "hidepid=2")
+	}
+	if err == nil {
+		err = errors.Join(syscall.Setgroups(nil), syscall.Setgid(group2000), syscall.Setuid(uid))
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat("/proc/1"); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("root's processes are not hidden: %v", err)
+	}
+	return proctest.Exec(args[1], args[2:]...)
+}
+
+// visit is a process that opens a domain, and closes it. Args: the folder.
+func visit(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0], Owners: ofGroup})
+	if err != nil {
+		return err
+	}
+	fmt.Println("opened")
+	return d.Close()
+}
+
+// sharedFolder returns a folder with a domain that is a user's and group2000's.
+func sharedFolder(t *testing.T, uid int) (folder, domain string) {
+	t.Helper()
+	folder, err := os.MkdirTemp("/dev/shm", "memlane-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	domain = filepath.Join(folder, "test.domain")
+	if err := errors.Join(os.Chmod(folder, 0o755), os.Mkdir(domain, 0o700), os.Chown(domain, uid, group2000), os.Chmod(domain, 0o770|os.ModeSetgid)); err != nil {
+		t.Fatal(err)
+	}
+	return folder, domain
+}
+
+// Users exchange messages, and learn of each other's deaths, where neither sees the other
+// in /proc, as with hidepid.
+func TestRootHiddenProcesses(t *testing.T) {
+	c := &proctest.Config{Namespaces: syscall.CLONE_NEWNS, Env: parking}
+	for name, env := range map[string][]string{"this kernel": nil, "an old one": {proctest.OldKernel}} {
+		t.Run(name, func(t *testing.T) {
+			folder, _ := sharedFolder(t, 1001)
+			c.Env = append(env, parking...)
+			answering := proctest.Start(t, c, "hidden", "1001", "answer", folder, "back", "there", "0", "users")
+			calling := proctest.Start(t, c, "hidden", "1002", "call", folder, "there", "back", "300", "users")
+			for _, p := range []*proctest.Process{answering, calling} {
+				if got := p.Line(); got != "ready" {
+					t.Fatal(got)
+				}
+			}
+			if got := calling.Line(); got != "all 300" {
+				t.Error(got)
+			}
+			answering.Kill()
+			if got := calling.Line(); got != "gone" {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+// Users of one group, and root, exchange messages in a domain that is the group's, and
+// learn of each other's deaths.
+func TestRootGroup(t *testing.T) {
+	as := func(uid uint32) *proctest.Config {
+		return &proctest.Config{User: &syscall.Credential{Uid: uid, Gid: group2000}, Env: parking}
+	}
+	for name, users := range map[string][2]*proctest.Config{
+		"two users":                  {as(1001), as(1002)},
+		"root and a user":            {as(0), as(1001)},
+		"a user and root":            {as(1001), as(0)},
+		"a user and nobody":          {as(1002), as(proctest.Nobody)},
+		"another group is the first": {{User: &syscall.Credential{Uid: 1001, Gid: 1001, Groups: []uint32{group2000}}, Env: parking}, as(1002)},
+	} {
+		for _, whose := range []int{0, 1001} {
+			t.Run(fmt.Sprintf("%s, the folder is %d's", name, whose), func(t *testing.T) {
+				folder, domain := sharedFolder(t, whose)
+				answering := proctest.Start(t, users[1], "answer", folder, "back", "there", "0", "users")
+				calling := proctest.Start(t, users[0], "call", folder, "there", "back", "300", "users")
+				for _, p := range []*proctest.Process{answering, calling} {
+					if got := p.Line(); got != "ready" {
+						t.Fatal(got)
+					}
+				}
+				if got := calling.Line(); got != "all 300" {
+					t.Error(got)
+				}
+				answering.Kill()
+				if got := calling.Line(); got != "gone" {
+					t.Error(got)
+				}
+				// What the two have left, each of them would remove.
+				calling.Kill()
+				if got := proctest.Run(t, users[0], "visit", folder); got != "opened" {
+					t.Error(got)
+				}
+				for _, pattern := range []string{"sockets/*", "ports/*"} {
+					if left, err := filepath.Glob(filepath.Join(domain, pattern)); err != nil || len(left) > 0 {
+						t.Errorf("left behind %q, %v", left, err)
+					}
+				}
+			})
+		}
+	}
 }
 
 // With a twentieth of a processor, for all four processes, everything comes.

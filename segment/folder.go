@@ -7,9 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -81,7 +78,7 @@ func (c *Config) open(op string) (*folder, error) {
 func (c *Config) trustFolder(st *sys.Stat) error {
 	sticky := st.Mode&syscall.S_ISVTX != 0
 	switch {
-	case int(st.UID) == overflowUID() && sticky:
+	case int(st.UID) == sys.OverflowUID() && sticky:
 		// The host's root, most likely, as with a /dev/shm that is shared into a
 		// container. Whose folder it is, only its files of users who are
 		// accepted are used.
@@ -146,31 +143,10 @@ func openDefault() (string, int, error) {
 // accepts reports whether a file of the user may be used: of this process's own
 // user, or of one of Owners.
 func (c *Config) accepts(uid uint32) bool {
-	if int(uid) == overflowUID() {
+	if int(uid) == sys.OverflowUID() {
 		// Inside a user namespace all users that it does not know look like
 		// this one: it can be anybody's.
 		return false
 	}
 	return int(uid) == os.Geteuid() || slices.Contains(c.Owners, int(uid))
 }
-
-// overflowUID returns the user id that stands for unknown users in this
-// process's user namespace; -1 if there are none, because it knows all.
-var overflowUID = sync.OnceValue(func() int {
-	var first, host, count uint64
-	if text, err := os.ReadFile("/proc/self/uid_map"); err == nil {
-		fmt.Sscan(string(text), &first, &host, &count)
-	}
-	if count == 0 || (first == 0 && count >= 1<<32-1) {
-		return -1
-	}
-	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
-	if err != nil {
-		return 65534
-	}
-	id, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		return 65534
-	}
-	return id
-})

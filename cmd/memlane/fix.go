@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/segment"
 	"github.com/memlane/memlane/shmsync"
@@ -67,6 +68,9 @@ func ownFix(err error) (fix, own string, ok bool) {
 		fix = e.Fix
 	case *shmsync.Error:
 		fix = e.Fix
+	case *meet.Error:
+		own = strings.ReplaceAll(e.Fix, "in Config.Owners", "with --owner")
+		return e.Fix, own, own != e.Fix
 	case *pubsub.Error:
 		return e.Fix, pubFix(e), strings.Contains(e.Fix, "Config.")
 	}

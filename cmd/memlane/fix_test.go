@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/segment"
 	"github.com/memlane/memlane/shmsync"
@@ -141,10 +142,12 @@ func TestMessage(t *testing.T) {
 	lock := &shmsync.Error{Op: "lock", Object: "m", Err: shmsync.ErrUnrecoverable, Fix: "restore what it guards, with Recover"}
 	other := &segment.Error{Op: "attach", Object: "/x", Err: segment.ErrEmpty, Fix: "try again"}
 	large := &pubsub.Error{Op: "publish", Topic: "x", Err: pubsub.ErrTooLarge, Fix: "make PublisherConfig.ArenaLimit larger"}
+	foreign := &meet.Error{Op: "open", Object: "domain /x", Err: meet.ErrUntrusted, Fix: "accept that user in Config.Owners if it is to take part, or choose another folder"}
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
+		{foreign, "meet: open domain /x: not trusted (accept that user with --owner if it is to take part, or choose another folder)"},
 		{errors.New("plain"), "plain"},
 		{attach, `segment: attach /x: file does not exist ("memlane segment ls" shows what there is)`},
 		{large, `pubsub: publish "x": ` + pubsub.ErrTooLarge.Error() + " (publish it in parts)"},

@@ -247,9 +247,13 @@ func (c *conn) sayHello() error {
 	f := c.node.hello()
 	var fds []int
 	if c.pidfdUnknown() {
-		if fd, err := sys.PidfdOpen(os.Getpid()); err == nil {
+		fd, err := sys.PidfdOpen(os.Getpid())
+		switch {
+		case err == nil:
 			defer sys.Close(fd)
 			fds = append(fds, fd)
+		case Starved(err):
+			return fmt.Errorf("our own pidfd: %w", err)
 		}
 	}
 	c.mu.Lock()

@@ -46,6 +46,7 @@ type conn struct {
 	file     *os.File   // nil before it is connected
 	raw      syscall.RawConn
 	pidfd    *os.File // nil if there is none
+	known    bool     // it is the peer's, not of whoever has its number
 	why      error    // why it has to end
 	ban      bool     // and the peer is not to be met again
 	dead     bool     // the peer's process has ended
@@ -116,7 +117,7 @@ func (c *conn) attach(fd int) error {
 func (c *conn) detach() {
 	c.mu.Lock()
 	file, pidfd := c.file, c.pidfd
-	c.file, c.raw, c.pidfd, c.dead = nil, nil, nil, false
+	c.file, c.raw, c.pidfd, c.known, c.dead = nil, nil, nil, false, false
 	for _, p := range c.queue {
 		closeAll(p.fds)
 	}

@@ -41,14 +41,16 @@ func TestEveryWayToGo(t *testing.T) {
 		settings []string
 		how      func(p *participant)
 	}{
-		"close":                            {nil, func(p *participant) { p.must("close") }},
-		"end":                              {nil, func(p *participant) { p.CloseInput() }},
-		"exec":                             {nil, func(p *participant) { p.Send("exec") }},
-		"SIGKILL":                          {nil, kill},
-		"SIGKILL, forked child":            {nil, fork},
-		"SIGKILL, forked child, reaped":    {nil, reap},
-		"SIGKILL, old kernel":              {[]string{"old-kernel"}, kill},
-		"SIGKILL, forked child, its pidfd": {[]string{"old-kernel"}, reap},
+		"close":                         {nil, func(p *participant) { p.must("close") }},
+		"end":                           {nil, func(p *participant) { p.CloseInput() }},
+		"exec":                          {nil, func(p *participant) { p.Send("exec") }},
+		"SIGKILL":                       {nil, kill},
+		"SIGKILL, forked child":         {nil, fork},
+		"SIGKILL, forked child, reaped": {nil, reap},
+		"SIGKILL, forked child, reaped, before Linux 6.16": {[]string{"no-pidfd-of-the-dead"}, reap},
+		"SIGKILL, old kernel":                              {[]string{"old-kernel"}, kill},
+		"SIGKILL, forked child, zombie, old kernel":        {[]string{"old-kernel"}, fork},
+		"SIGKILL, forked child, its pidfd":                 {[]string{"old-kernel"}, reap},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := domain(t)
@@ -88,12 +90,21 @@ func TestEveryWayToGo(t *testing.T) {
 	}
 }
 
-// live opens, adds, meets, removes and closes, for a kill at any time.
+// live opens, adds, meets, removes and closes, for a kill at any time. Args: the folder,
+// users that are accepted.
 func live(args []string) error {
 	fmt.Println("ready")
 	var line string
 	fmt.Scanln(&line)
-	n, err := meet.Open(args[0], nil)
+	c := &meet.Config{}
+	for _, arg := range args[1:] {
+		uid, err := strconv.Atoi(arg)
+		if err != nil {
+			return err
+		}
+		c.Owners = append(c.Owners, uid)
+	}
+	n, err := meet.Open(args[0], c)
 	if err != nil {
 		return err
 	}

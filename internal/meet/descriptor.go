@@ -21,8 +21,31 @@ func isMemory(fd int) bool {
 
 // isPidfd reports whether a descriptor is a pidfd. An error is that it cannot be known.
 func isPidfd(fd int) (bool, error) {
+	process, err := processOf(fd)
+	return process != "", err
+}
+
+// reaped is what processOf has for a process that has ended and was waited for: it has
+// no number any more.
+const reaped = "-1"
+
+// processOf returns the numbers that the process of a pidfd has, in the PID namespace that
+// /proc is of and in those below; "" if the descriptor is no pidfd.
+func processOf(fd int) (string, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", fd))
-	return err == nil && strings.Contains(string(text), "\nPid:"), err
+	if err != nil {
+		return "", err
+	}
+	var numbers []string
+	for line := range strings.Lines(string(text)) {
+		if name, rest, _ := strings.Cut(line, ":"); name == "Pid" || name == "NSpid" {
+			numbers = append(numbers, strings.Fields(rest)...)
+		}
+	}
+	if len(numbers) > 0 && numbers[0] == reaped {
+		return reaped, nil
+	}
+	return strings.Join(numbers, " "), nil
 }
 
 // checkDescriptors refuses descriptors that a frame must not have.

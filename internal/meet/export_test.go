@@ -1,10 +1,30 @@
 package meet
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/memlane/memlane/internal/sys"
+)
 
 // WithoutPeerPidfd has the kernel be one before Linux 6.5.
 func WithoutPeerPidfd() {
 	peerPidfd = func(int) (int, error) { return -1, syscall.ENOPROTOOPT }
+}
+
+// PeerPidfdOfTheLiving has the kernel be one of before Linux 6.16, which gives no pidfd of
+// a process that has ended and was waited for.
+func PeerPidfdOfTheLiving() {
+	peerPidfd = func(socket int) (int, error) {
+		fd, err := sys.PeerPidfd(socket)
+		if err != nil {
+			return -1, err
+		}
+		if process, err := processOf(fd); err != nil || process == reaped {
+			sys.Close(fd)
+			return -1, syscall.EINVAL
+		}
+		return fd, nil
+	}
 }
 
 // Backlog sets how many may wait to be accepted.

@@ -3,9 +3,9 @@ package meet
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +36,9 @@ var bootID = sync.OnceValue(func() string {
 	}
 	return id
 })
+
+// fixGroup is what to do about a folder that is somebody else's, who is accepted.
+const fixGroup = "become a member of its group, have its owner chmod 2770 it, or choose another folder"
 
 // openFolder opens the folder of a domain, and makes it if it is missing. owners
 // are users that are accepted besides our own. Until it is let go of, nobody removes it.
@@ -76,10 +79,10 @@ func tryFolder(path string, owners []int) (*folder, error) {
 	case err != nil:
 		return fail(err, "give a folder of your own")
 	}
-	mode, uid, err := d.check(owners)
+	mode, uid, fix, err := d.check(owners)
 	if err != nil {
 		d.close()
-		return fail(err, "choose another folder, or chmod 700 "+path+" if it is yours")
+		return fail(err, fix)
 	}
 	d.shared = mode&0o020 != 0
 	if uid == os.Geteuid() && mode&0o700 != 0o700 {
@@ -88,6 +91,10 @@ func tryFolder(path string, owners []int) (*folder, error) {
 	}
 	if err == nil {
 		err = d.hold()
+	}
+	if errors.Is(err, syscall.EACCES) {
+		d.close()
+		return fail(err, fixGroup)
 	}
 	if err == nil {
 		d.sockets, err = d.subfolder(d.root, "sockets")
@@ -102,19 +109,24 @@ func tryFolder(path string, owners []int) (*folder, error) {
 	return d, nil
 }
 
-// check says why the folder, which is open, is not to be used; else what its mode is
-// and whose it is.
-func (d *folder) check(owners []int) (mode uint32, uid int, err error) {
+// check says why the folder, which is open, is not to be used, and what to do; else what
+// its mode is and whose it is.
+func (d *folder) check(owners []int) (mode uint32, uid int, fix string, err error) {
 	st, err := sys.Fstat(d.root)
 	mode = st.Mode & 0o2777
 	switch {
 	case err != nil:
-	case int(st.UID) != os.Geteuid() && !slices.Contains(owners, int(st.UID)):
+	case !accepts(st.UID, owners):
 		err = fmt.Errorf("%w: it belongs to user %d", ErrUntrusted, st.UID)
+		fix = "accept that user in Config.Owners if it is to take part, or choose another folder"
+		if int(st.UID) == sys.OverflowUID() {
+			fix = "have this user namespace know the user that it belongs to: here it can be anybody"
+		}
 	case mode&0o002 != 0 || (mode&0o020 != 0 && len(owners) == 0):
 		err = fmt.Errorf("%w: others may write in it, mode %#o", ErrUntrusted, mode&0o777)
+		fix = "chmod 700 it if it is yours; to share it with its group, chmod 2770 it and accept the users in Config.Owners"
 	}
-	return mode, int(st.UID), err
+	return mode, int(st.UID), fix, err
 }
 
 // close closes the descriptors.
@@ -141,8 +153,7 @@ func (d *folder) modes() (folder, socket uint32) {
 // umask.
 func (d *folder) subfolder(in int, name string) (int, error) {
 	mode, _ := d.modes()
-	err := sys.Mkdirat(in, name, mode)
-	if err != nil && !errors.Is(err, syscall.EEXIST) {
+	if err := d.makeFolder(in, name, mode); err != nil && !errors.Is(err, syscall.EEXIST) {
 		return -1, fmt.Errorf("make %s: %w", name, err)
 	}
 	fd, err := sys.Openat(in, name, sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)
@@ -158,6 +169,38 @@ func (d *folder) subfolder(in int, name string) (int, error) {
 		return -1, fmt.Errorf("set the mode of %s: %w", name, err)
 	}
 	return fd, nil
+}
+
+// makeFolder makes a folder in another: EEXIST if it is there. Where the group takes part
+// it has its mode when it gets its name: until its maker had set the mode, who may be
+// killed before he does, others of the group could not use it.
+func (d *folder) makeFolder(in int, name string, mode uint32) error {
+	if !d.shared {
+		return sys.Mkdirat(in, name, mode)
+	}
+	fd, err := sys.Openat(in, name, sys.OPath|sys.ONoFollow, 0)
+	if err == nil {
+		sys.Close(fd)
+		return syscall.EEXIST
+	}
+	for range 100 {
+		temporary := fmt.Sprintf(".%016x", rand.Uint64())
+		if err = sys.Mkdirat(in, temporary, mode); err != nil {
+			return err
+		}
+		if err = sys.Chmodat(in, temporary, mode); err == nil {
+			err = sys.RenameNoReplace(in, temporary, name)
+		}
+		if err == nil {
+			return nil
+		}
+		sys.Rmdirat(in, temporary)
+		// A cleaner takes it for that of somebody who was killed.
+		if !errors.Is(err, syscall.ENOENT) {
+			return err
+		}
+	}
+	return errors.New("somebody removes folders that are being made")
 }
 
 // fileMode is the mode as package os has it.
@@ -339,13 +382,24 @@ func (d *folder) clean(dead instance) {
 
 // sweep removes what dead instances of this boot have left.
 func (d *folder) sweep() {
+	for _, in := range []int{d.root, d.ports} {
+		folders, _ := names(in, ".")
+		for _, name := range folders {
+			if name[0] == '.' {
+				sys.Rmdirat(in, name) // its maker was killed, or makes another
+			}
+		}
+	}
 	sockets, _ := names(d.sockets, ".")
 	for _, name := range sockets {
 		i, ok := parseInstance(strings.TrimPrefix(name, "."))
 		if !ok || i.boot != bootID() {
 			continue
 		}
-		if alive, err := sys.BoundIn(d.sockets, name); alive || err != nil {
+		alive, err := sys.BoundIn(d.sockets, name)
+		// Another user's that is being made, or whose maker was killed before he set its mode.
+		unready := name[0] == '.' && errors.Is(err, syscall.EACCES)
+		if alive || err != nil && !unready {
 			continue
 		}
 		if name[0] == '.' {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -280,6 +281,85 @@ func TestHostilePeer(t *testing.T) {
 	honest.nothing()
 }
 
+// Before Linux 6.5 a peer sends its own pidfd. What it sends in its place tells of nobody
+// else: it is refused, or the peer alone is gone.
+func TestHostilePidfd(t *testing.T) {
+	dir := domain(t)
+	victim, honest := start(t, nil, dir, "old-kernel"), start(t, nil, dir, "old-kernel")
+	victim.must("add p publisher topic")
+	honest.must("add s subscriber topic")
+	victim.want("p found subscriber " + honest.id)
+	honest.want("s found publisher " + victim.id)
+	before := victim.do("fds")
+	pidfd := func(pid int) int {
+		fd, err := sys.PidfdOpen(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { sys.Close(fd) })
+		return fd
+	}
+	own, others := pidfd(os.Getpid()), pidfd(honest.PID())
+	short := proctest.Start(t, nil, "sleep")
+	ended := pidfd(short.PID())
+	short.Kill()
+	zombie := proctest.Start(t, nil, "sleep")
+	unreaped := pidfd(zombie.PID())
+	zombie.Signal(syscall.SIGKILL)
+	eventually(t, "it has ended", func() bool { is, err := sys.Readable(unreaped); return is && err == nil })
+	const protocol = 2
+	for i, tc := range []struct {
+		name  string
+		files []int
+		code  uint32 // of REJECT
+		gone  bool   // its HELLO is answered, and it is gone
+	}{
+		{"its own", []int{own}, 0, false},
+		{"none", nil, 0, false},
+		{"another process's", []int{others}, protocol, false},
+		{"the victim's", []int{pidfd(victim.PID())}, protocol, false},
+		{"its own and another's", []int{own, others}, protocol, false},
+		{"five", []int{own, own, own, own, own}, protocol, false},
+		{"200", slices.Repeat([]int{own}, 200), protocol, false},
+		{"a pipe's or a file's", []int{0}, protocol, false},
+		{"of a process that has ended", []int{unreaped}, protocol, false},
+		{"of nobody any more", []int{ended}, 0, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			id := uint64(2000 + i)
+			s := connect(t, dir, victim.id)
+			s.WriteMsgUnix(helloOf(id), syscall.UnixRights(tc.files...), nil)
+			if tc.code != 0 {
+				if code := s.rejected(); code != tc.code {
+					t.Errorf("REJECT %d; want %d", code, tc.code)
+				}
+				if got := victim.do("troubles"); !strings.Contains(got, meet.ErrProtocol.Error()) {
+					t.Errorf("troubles: %s", got)
+				}
+				return
+			}
+			if got := s.next(); got == nil || got[0] != hello {
+				t.Fatalf("HELLO is answered by %x", got)
+			}
+			if tc.gone {
+				if got := s.next(); got != nil {
+					t.Errorf("who has ended is told %x", got)
+				}
+				return
+			}
+			s.send(portOf(1, 2, "topic", ""))
+			victim.want(fmt.Sprintf("p found subscriber %016x/1", id))
+			s.Close()
+			victim.want(fmt.Sprintf("p lost %016x/1", id))
+		})
+	}
+	eventually(t, "all descriptors are closed", func() bool { return victim.do("fds") == before })
+	honest.must("send s " + victim.id + "/1 5 still")
+	victim.want("p heard " + honest.id + "/1 5")
+	honest.nothing()
+	victim.nothing()
+}
+
 // What is allowed does no harm: a message for a port that is not there, a REJECT, a
 // flood, silence.
 func TestUnpleasantPeer(t *testing.T) {
@@ -485,6 +565,45 @@ func check([]string) error {
 	return nil
 }
 
+// look is a process that lists the participants of a domain with few descriptors left, and
+// with one more each time, until it knows all of one's. Args: the folder, who it is.
+func look(args []string) error {
+	for left := 0; ; left++ {
+		relieve, err := proctest.Starve(left)
+		if err != nil {
+			return err
+		}
+		list, err := meet.Participants(args[0])
+		relieve()
+		if err != nil && !meet.Starved(err) {
+			return err
+		}
+		for _, p := range list {
+			if fmt.Sprintf("%016x", p.Instance) == args[1] {
+				fmt.Println(p.State)
+				if p.PID != 0 {
+					return nil
+				}
+			}
+		}
+	}
+}
+
+// Who looks at participants and has too few descriptors takes nobody for dead.
+func TestStarvedLook(t *testing.T) {
+	dir := domain(t)
+	p := start(t, nil, dir)
+	lines := strings.Fields(proctest.Run(t, nil, "look", dir, p.id))
+	if len(lines) < 2 {
+		t.Errorf("it was not starved: %q", lines)
+	}
+	for _, line := range lines {
+		if line != string(meet.Alive) && line != string(meet.Unknown) {
+			t.Errorf("who is there is %s: %q", line, lines)
+		}
+	}
+}
+
 // A participant without descriptors cannot know what has come with a HELLO of an old
 // kernel's. Nobody is banned for that.
 func TestStarvedCheck(t *testing.T) {
@@ -532,8 +651,14 @@ func TestDropWithoutBlame(t *testing.T) {
 // Who has not enough descriptors to connect to all whom a port is to meet is told so, and
 // meets them when it adds the port once more.
 func TestStarvedAdd(t *testing.T) {
+	for name, settings := range map[string][]string{"": {"patient"}, "old kernel": {"patient", "old-kernel"}} {
+		t.Run(name, func(t *testing.T) { starvedAdd(t, settings) })
+	}
+}
+
+func starvedAdd(t *testing.T, settings []string) {
 	dir := domain(t)
-	p := start(t, nil, dir, "patient")
+	p := start(t, nil, dir, settings...)
 	p.must("add first subscriber topic") // so that it is registered already
 	alone := p.do("fds")
 	n := node(t, dir, patient)

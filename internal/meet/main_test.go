@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 		"clean": cleanUp,
 		"claim": claim,
 		"check": check,
+		"look":  look,
 		"sleep": func([]string) error { return proctest.Hang() },
 	})
 }
@@ -104,6 +105,8 @@ func obey(args []string) error {
 			c.Answer = 1
 		case "old-kernel":
 			meet.WithoutPeerPidfd()
+		case "no-pidfd-of-the-dead":
+			meet.PeerPidfdOfTheLiving()
 		case "backlog":
 			n, err := strconv.Atoi(value)
 			if err != nil {

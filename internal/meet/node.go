@@ -120,8 +120,11 @@ func Open(dir string, c *Config) (*Node, error) {
 	if err != nil {
 		n.dir.close()
 		fix := "give a folder of a file system that Unix sockets work on"
-		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		switch {
+		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 			fix = "raise ulimit -n"
+		case errors.Is(err, syscall.EACCES):
+			fix = fixGroup
 		}
 		return fail(err, fix)
 	}
@@ -209,8 +212,14 @@ func (n *Node) allConns() []*conn {
 }
 
 // accepts reports whether processes of a user are accepted.
-func (n *Node) accepts(uid uint32) bool {
-	return int(uid) == os.Geteuid() || slices.Contains(n.config.Owners, int(uid))
+func (n *Node) accepts(uid uint32) bool { return accepts(uid, n.config.Owners) }
+
+// accepts reports whether a user is this process's own, or one of owners.
+func accepts(uid uint32, owners []int) bool {
+	if int(uid) == sys.OverflowUID() {
+		return false // it can be any that this user namespace does not know
+	}
+	return int(uid) == os.Geteuid() || slices.Contains(owners, int(uid))
 }
 
 // hello returns what this participant says first.

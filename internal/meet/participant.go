@@ -95,20 +95,22 @@ func (p *Participant) identify(sockets int, i instance) {
 	}
 	p.UID = int(who.UID)
 	pidfd, err := peerPidfd(fd)
-	switch {
-	case err == nil:
-		defer sys.Close(pidfd)
-	case !errors.Is(err, syscall.ENOPROTOOPT):
-		p.State = Stale // a child of its that was forked has the socket still
-		return
+	if errors.Is(err, syscall.ENOPROTOOPT) && who.PID != 0 {
+		// Who has the number by now can be another process, of which then Facts are; but
+		// if nobody has it, or who has it has ended, so has the participant.
+		pidfd, err = sys.PidfdOpen(who.PID)
 	}
+	if ended(err) {
+		p.State = Stale // a child of its that was forked has the socket still
+	}
+	if err != nil {
+		return // it has no number here and the kernel is old, or we have no descriptors left
+	}
+	defer sys.Close(pidfd)
 	if who.PID == 0 {
 		return
 	}
 	p.PID, p.Process = who.PID, life.FactsOf(who.PID)
-	if err != nil {
-		return // an old kernel: the number may be another's by now
-	}
 	// What was read is of this process if it is still there.
 	if ended, err := sys.Readable(pidfd); err != nil || ended {
 		p.State, p.PID, p.Process = Stale, 0, life.Facts{}

@@ -70,9 +70,9 @@ func Clean(dir string, owners []int) (removed bool, err error) {
 	if d.root, err = sys.OpenFolder(dir); err != nil {
 		return fail(err)
 	}
-	mode, uid, err := d.check(owners)
+	mode, uid, fix, err := d.check(owners)
 	if err != nil {
-		return fail(err)
+		return false, &Error{"clean", "domain " + dir, err, fix}
 	}
 	for name, fd := range map[string]*int{"sockets": &d.sockets, "ports": &d.ports} {
 		*fd, err = sys.Openat(d.root, name, sys.OPath|sys.ONoFollow|syscall.O_DIRECTORY, 0)
@@ -82,10 +82,27 @@ func Clean(dir string, owners []int) (removed bool, err error) {
 	}
 	if d.sockets >= 0 && d.ports >= 0 {
 		d.sweep()
+		d.sweepParents()
 		d.removePorts()
 	}
 	// One that several users share was made on purpose, and stays.
 	return mode == 0o700 && uid == os.Geteuid() && d.remove(), nil
+}
+
+// sweepParents removes what those have left who have ended while a forked child has their
+// socket. Sweep does not: those who are there are connected to.
+func (d *folder) sweepParents() {
+	sockets, _ := names(d.sockets, ".")
+	for _, name := range sockets {
+		i, ok := parseInstance(name)
+		if !ok || i.boot != bootID() {
+			continue
+		}
+		p := Participant{State: Alive}
+		if p.identify(d.sockets, i); p.State == Stale {
+			d.clean(i)
+		}
+	}
 }
 
 // removePorts removes folders of ports that are empty, as one is whose remover was

@@ -6,12 +6,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/proctest"
+	"github.com/memlane/memlane/internal/sys"
 )
 
 // deaf is a handler of a port that wants to hear nothing.
@@ -149,11 +153,59 @@ func beThere(dir string) error {
 
 // cleanUp cleans up a domain, for a kill at any time.
 func cleanUp(args []string) error {
+	if len(args) > 1 && args[1] == "old-kernel" {
+		meet.WithoutPeerPidfd()
+	}
 	fmt.Println("ready")
 	var line string
 	fmt.Scanln(&line)
 	_, err := meet.Clean(args[0], nil)
 	return err
+}
+
+// Who was killed is dead, and cleaned up after, though a child that it has forked has its
+// socket, whatever the kernel says; its child and those who are there stay.
+func TestCleanWhereAForkedChildLives(t *testing.T) {
+	for _, kernel := range []string{"this kernel", "old-kernel"} {
+		for _, reaped := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, reaped %v", kernel, reaped), func(t *testing.T) {
+				dir := domain(t)
+				alive, dead := start(t, nil, dir), start(t, nil, dir)
+				alive.must("add p publisher one")
+				dead.must("add s subscriber other")
+				child, _, _ := strings.Cut(dead.do("fork"), " ")
+				pid, err := strconv.Atoi(child)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+				dead.Signal(syscall.SIGKILL)
+				if reaped {
+					if _, err := syscall.Wait4(dead.PID(), nil, 0, nil); err != nil {
+						t.Fatal(err)
+					}
+					dead.Reaped()
+				} else {
+					pidfd, err := sys.PidfdOpen(dead.PID())
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer sys.Close(pidfd)
+					eventually(t, "it has ended", func() bool { is, err := sys.Readable(pidfd); return is && err == nil })
+				}
+				p := proctest.Start(t, nil, "clean", dir, kernel)
+				p.Line()
+				p.Send("go")
+				if err := p.Wait(); err != nil {
+					t.Fatal(err)
+				}
+				left := files(t, dir)
+				if len(left) != 2 || !strings.Contains(left[0], alive.id) || !strings.Contains(left[1], alive.id) {
+					t.Errorf("there is %q; want what %s has", left, alive.id)
+				}
+			})
+		}
+	}
 }
 
 // Who cleans up is killed at the first, second, … system call, before and after each. Who
@@ -214,7 +266,11 @@ func TestCleanerKilledAtEverySystemCall(t *testing.T) {
 // and go. They find each other as before, and wait for nothing.
 func TestCleanerStoppedAtEverySystemCall(t *testing.T) {
 	dir := domain(t)
-	add(t, node(t, dir, nil), meet.Publisher, "one")
+	// It is found once at each stop, of which there are thousands where a look takes long: the
+	// runtime has calls of its own around each call then.
+	if err := node(t, dir, nil).Add(&meet.Port{Kind: meet.Topic, Name: "one", Role: meet.Publisher, Handler: deaf{}}); err != nil {
+		t.Fatal(err)
+	}
 	dead := start(t, nil, dir)
 	dead.must("add s subscriber other", "add x observer other")
 	dead.Kill()

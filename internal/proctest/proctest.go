@@ -82,11 +82,12 @@ func Hang(keep ...any) error {
 
 // Config says how a helper is run. A nil *Config is: as the test itself is.
 type Config struct {
-	AsNobody   bool     // as user and group Nobody, if the test is root; else as the test's user
-	Namespaces uintptr  // syscall.CLONE_NEW… flags; a user namespace maps the test's user alone,
-	AsUser     int      // to this user in it
-	Clocks     Clocks   // in a time namespace
-	Env        []string // added to the environment
+	AsNobody   bool                // as user and group Nobody, if the test is root; else as the test's user
+	User       *syscall.Credential // as this user and group, if the test is root; takes AsNobody's place
+	Namespaces uintptr             // syscall.CLONE_NEW… flags; a user namespace maps the test's user alone,
+	AsUser     int                 // to this user in it
+	Clocks     Clocks              // in a time namespace
+	Env        []string            // added to the environment
 	Files      []*os.File
 	Command    []string // starts another test binary, whose helper it is; nil: this one
 }
@@ -155,12 +156,12 @@ func itself() ([]string, error) {
 }
 
 // Exec executes this test binary, to run a helper, in place of the program that calls it.
-func Exec(name string) error {
+func Exec(name string, args ...string) error {
 	command, err := itself()
 	if err != nil {
 		return err
 	}
-	return syscall.Exec(command[0], command, append(os.Environ(), helperVariable+"="+name))
+	return syscall.Exec(command[0], append(command, args...), append(os.Environ(), helperVariable+"="+name))
 }
 
 // Command returns the command that runs a helper of this test binary, for helpers that
@@ -200,6 +201,9 @@ func start(t testing.TB, c *Config, name string, args []string) (*Process, error
 	}
 	if c.AsNobody && os.Getuid() == 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: Nobody, Gid: Nobody}
+	}
+	if c.User != nil && os.Getuid() == 0 {
+		cmd.SysProcAttr.Credential = c.User
 	}
 	if c.Namespaces&syscall.CLONE_NEWUSER != 0 {
 		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: c.AsUser, HostID: os.Getuid(), Size: 1}}

@@ -1,3 +1,3 @@
 package proctest
 
-const seccomp = 317 // the system call's number
+const seccomp, memfdCreate = 317, 319 // numbers of system calls

@@ -1,3 +1,3 @@
 package proctest
 
-const seccomp = 277 // the system call's number
+const seccomp, memfdCreate = 277, 279 // numbers of system calls

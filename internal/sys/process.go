@@ -3,9 +3,12 @@
 package sys
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strconv"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,6 +69,27 @@ func PidfdInode(fd int) (uint64, error) {
 	st, err := Fstat(fd)
 	return st.Ino, err
 }
+
+// OverflowUID returns the user id that stands for unknown users in this
+// process's user namespace; -1 if there are none, because it knows all.
+var OverflowUID = sync.OnceValue(func() int {
+	var first, host, count uint64
+	if text, err := os.ReadFile("/proc/self/uid_map"); err == nil {
+		fmt.Sscan(string(text), &first, &host, &count)
+	}
+	if count == 0 || (first == 0 && count >= 1<<32-1) {
+		return -1
+	}
+	text, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if err != nil {
+		return 65534
+	}
+	id, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 65534
+	}
+	return id
+})
 
 // ErrLocked is what [LockByte] answers if somebody has the lock.
 const ErrLocked = unix.EAGAIN
