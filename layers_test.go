@@ -82,6 +82,7 @@ var policy = []row{
 	{dir: "bench/internal/machine", layer: 8},
 	{dir: "bench/sync", layer: 9},
 	{dir: "bench/peers", layer: 9},
+	{dir: "bench/joins", layer: 9},
 	{dir: ".", layer: 6},
 	{dir: "pubsub", layer: 7},
 	{dir: "inspect", layer: 8},

@@ -25,6 +25,10 @@ type folder struct {
 	sockets, ports int
 	held           int  // keeps the folder from being removed; see hold
 	shared         bool // the owner's group takes part
+
+	mu       sync.Mutex
+	dead     map[instance]bool // to be cleaned up after; guarded by mu
+	cleaning sync.Mutex        // somebody does
 }
 
 // bootID returns the kernel's boot id in 32 hexadecimal digits.
@@ -314,12 +318,34 @@ func unlessMissing(err error) error {
 	return err
 }
 
-// clean removes what a dead instance of this boot has left. It can be done by
-// anyone, by several at once, and be killed anywhere: the socket goes last, so
-// that whoever opens the domain next finds what is left to do.
+// clean removes what a dead instance of this boot has left; with what others have left
+// that are found to be dead meanwhile, so that of a thousand not each is looked for in all
+// folders.
 func (d *folder) clean(dead instance) {
 	if dead.boot != bootID() {
 		return // of another kernel that shares the folder; who is alive there is not known here
+	}
+	d.mu.Lock()
+	if d.dead == nil {
+		d.dead = map[instance]bool{}
+	}
+	d.dead[dead] = true
+	d.mu.Unlock()
+	d.cleaning.Lock()
+	defer d.cleaning.Unlock()
+	d.mu.Lock()
+	all := d.dead
+	d.dead = nil
+	d.mu.Unlock()
+	d.cleanAll(all) // who had it before us may have done it
+}
+
+// cleanAll removes what dead instances of this boot have left. It can be done by
+// anyone, by several at once, and be killed anywhere: the sockets go last, so
+// that whoever opens the domain next finds what is left to do.
+func (d *folder) cleanAll(dead map[instance]bool) {
+	if len(dead) == 0 {
+		return
 	}
 	folders, _ := names(d.ports, ".")
 	for _, name := range folders {
@@ -329,17 +355,20 @@ func (d *folder) clean(dead instance) {
 		}
 		files, _ := names(d.ports, name)
 		for _, file := range files {
-			if r, ok := parseRegistration(file); ok && r.instance == dead {
+			if r, ok := parseRegistration(file); ok && dead[r.instance] {
 				d.unregister(k, r)
 			}
 		}
 	}
-	sys.Unlinkat(d.sockets, dead.String())
+	for i := range dead {
+		sys.Unlinkat(d.sockets, i.String())
+	}
 }
 
 // sweep removes what dead instances of this boot have left.
 func (d *folder) sweep() {
 	sockets, _ := names(d.sockets, ".")
+	dead := map[instance]bool{}
 	for _, name := range sockets {
 		i, ok := parseInstance(strings.TrimPrefix(name, "."))
 		if !ok || i.boot != bootID() {
@@ -352,6 +381,7 @@ func (d *folder) sweep() {
 			sys.Unlinkat(d.sockets, name) // killed before it was anybody
 			continue
 		}
-		d.clean(i)
+		dead[i] = true
 	}
+	d.cleanAll(dead)
 }
