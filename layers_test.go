@@ -65,6 +65,7 @@ var policy = []row{
 	{dir: "test/prove/rounds", layer: 9, testing: true},
 	{dir: "test/prove/locks", layer: 10, testing: true},
 	{dir: "test/prove/topics", layer: 10, testing: true},
+	{dir: "test/prove/churn", layer: 10, testing: true},
 	{dir: "test/prove/hostile", layer: 10, testing: true},
 	{dir: "test/prove/fuzz", layer: 9, testing: true},
 	{dir: "test/prove/litmus", layer: 9, testing: true},

@@ -368,13 +368,18 @@ func (d *folder) cleanAll(dead map[instance]bool) {
 // sweep removes what dead instances of this boot have left.
 func (d *folder) sweep() {
 	sockets, _ := names(d.sockets, ".")
+	prober, err := sys.NewProber()
+	if err != nil {
+		return
+	}
+	defer prober.Close()
 	dead := map[instance]bool{}
 	for _, name := range sockets {
 		i, ok := parseInstance(strings.TrimPrefix(name, "."))
 		if !ok || i.boot != bootID() {
 			continue
 		}
-		if alive, err := sys.BoundIn(d.sockets, name); alive || err != nil {
+		if alive, err := prober.BoundIn(d.sockets, name); alive || err != nil {
 			continue
 		}
 		if name[0] == '.' {
