@@ -36,6 +36,9 @@ func TestMain(m *testing.M) {
 		"scribbling subscriber": scribbling(hostile.ScribblingSubscriber),
 		"scribbling publisher":  scribbling(hostile.ScribblingPublisher),
 		"whose":                 whose,
+		"flight":                flight,
+		"few receiver":          fewReceiver,
+		"limited":               limited,
 	}
 	maps.Copy(helpers, rootHelpers)
 	proctest.Main(m, helpers)

@@ -81,6 +81,9 @@ func (c *conn) takePidfd(fd int) error {
 // runtime's poller's.
 func (c *conn) watch(pidfd *os.File) error {
 	raw, err := pidfd.SyscallConn()
+	if err == nil {
+		err = pollable(pidfd)
+	}
 	if err != nil {
 		pidfd.Close()
 		return err

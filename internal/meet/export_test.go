@@ -1,6 +1,9 @@
 package meet
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
 // WithoutPeerPidfd has the kernel be one before Linux 6.5.
 func WithoutPeerPidfd() {
@@ -16,6 +19,9 @@ func (n *Node) Connections() int {
 	defer n.mu.Unlock()
 	return max(len(n.links), len(n.conns))
 }
+
+// Pollable says whether reading from a file can be waited for.
+func Pollable(f *os.File) error { return pollable(f) }
 
 // BootID is this boot's.
 func BootID() string { return bootID() }

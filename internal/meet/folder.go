@@ -1,6 +1,7 @@
 package meet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -31,15 +33,33 @@ type folder struct {
 	cleaning sync.Mutex        // somebody does
 }
 
-// bootID returns the kernel's boot id in 32 hexadecimal digits.
-var bootID = sync.OnceValue(func() string {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	id := strings.ReplaceAll(strings.TrimSpace(string(text)), "-", "")
-	if err != nil || len(id) != 32 {
-		return "" // openFolder says it
+// boot is the kernel's boot id, once it was read.
+var boot atomic.Pointer[string]
+
+// readBootID returns the kernel's boot id in 32 hexadecimal digits. If it cannot be read, for
+// want of a descriptor, it can be later.
+func readBootID() (string, error) {
+	if id := boot.Load(); id != nil {
+		return *id, nil
 	}
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	id := strings.ReplaceAll(strings.TrimSpace(string(text)), "-", "")
+	if len(id) != 32 {
+		return "", fmt.Errorf("/proc/sys/kernel/random/boot_id is %q", text)
+	}
+	boot.Store(&id)
+	return id, nil
+}
+
+// bootID is readBootID that returns nothing if it cannot be read; who has opened a domain
+// has read it.
+func bootID() string {
+	id, _ := readBootID()
 	return id
-})
+}
 
 // openFolder opens the folder of a domain, and makes it if it is missing. owners
 // are users that are accepted besides our own. Until it is let go of, nobody removes it.
@@ -55,10 +75,11 @@ func openFolder(path string, owners []int) (d *folder, err error) {
 // tryFolder is openFolder, unless somebody removes the folder meanwhile.
 func tryFolder(path string, owners []int) (*folder, error) {
 	fail := func(err error, fix string) (*folder, error) {
-		return nil, &Error{"open", "domain " + path, err, fix}
+		err, limit := Limited(err)
+		return nil, &Error{"open", "domain " + path, err, cmp.Or(limit, fix)}
 	}
-	if bootID() == "" {
-		return fail(errors.New("/proc/sys/kernel/random/boot_id cannot be read"), "mount /proc")
+	if _, err := readBootID(); err != nil {
+		return fail(err, "mount /proc")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -75,8 +96,6 @@ func tryFolder(path string, owners []int) (*folder, error) {
 		return fail(errRemoved, "")
 	case errors.Is(err, syscall.ELOOP):
 		return fail(fmt.Errorf("%w: a symbolic link is on the path", ErrUntrusted), "give the path without symbolic links")
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return fail(err, "raise ulimit -n")
 	case err != nil:
 		return fail(err, "give a folder of your own")
 	}

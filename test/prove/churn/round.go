@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -64,7 +63,7 @@ type conducted struct {
 func newRound(o rounds.Order, of size) (r *round, err error) {
 	r = &round{Order: o, size: of, judged: &judge{}}
 	r.todo.Store(int64(o.Kills))
-	if err := os.MkdirAll(filepath.Join(r.Folder, "warm"), 0o700); err != nil {
+	if err := os.Mkdir(r.Folder, 0o700); err != nil {
 		return nil, err
 	}
 	if r.ledgers, err = createLedgers(r.Folder, 2+o.Kills+of.processes, of); err != nil {

@@ -114,9 +114,15 @@ func (w *worker) run() error {
 	return nil
 }
 
-// warm does once what makes a process have for good what it needs only once.
+// warm does once what makes a process have for good what it needs only once, in a domain of
+// its own.
 func (w *worker) warm() error {
-	d, err := memlane.Open(domainName, &memlane.Config{Folder: w.folder + "/warm"})
+	folder, err := os.MkdirTemp(w.folder, "warm")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	d, err := memlane.Open(domainName, &memlane.Config{Folder: folder})
 	if err != nil {
 		return err
 	}
