@@ -123,7 +123,7 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 		c = &PublisherConfig{}
 	}
 	fail := func(err error, fix string) (*Publisher, error) {
-		err, limit := meet.Limited(err)
+		limit, err := meet.Limited(err)
 		return nil, &Error{"publish", topic, err, cmp.Or(limit, fix)}
 	}
 	rc, err := c.check()
@@ -210,7 +210,7 @@ func (p *Publisher) explained(op string, err error) error {
 	case errors.Is(err, ErrFull):
 		fix = "try again later, or wait with Publish"
 	default:
-		err, fix = meet.Limited(err)
+		fix, err = meet.Limited(err)
 	}
 	return &Error{op, p.topic, err, fix}
 }

@@ -193,7 +193,7 @@ func (b *bench) topicsOf(m int) error {
 // stopped: of those that subscribe to what who comes publishes, some are stopped.
 func (b *bench) stopped() error {
 	table("Of the participants that subscribe to a topic some are stopped, ms",
-		"subscribers", "stopped", "Publish", "all others joined", "a message reaches another (median)")
+		"subscribers", "stopped", "Publish", "all others joined", "a message reaches another, µs (median)")
 	for _, n := range b.counts {
 		if n == 0 {
 			continue
@@ -261,7 +261,7 @@ func (b *bench) stoppedOf(n int) error {
 		}
 		trips = append(trips, time.Since(begun))
 	}
-	row(n+min(n, perProcess), min(n, perProcess), took, joined, fmt.Sprintf("%.4f", float64(median(trips))/float64(time.Millisecond)))
+	row(n+min(n, perProcess), min(n, perProcess), took, joined, fmt.Sprintf("%.2f", float64(median(trips))/float64(time.Microsecond)))
 	return nil
 }
 

@@ -69,18 +69,18 @@ var limits = []struct {
 	{errUnpollable, "raise fs.epoll.max_user_watches"},
 }
 
-// Limited returns an error that matches [ErrLimit] too, and which setting to change, if err
-// is that of a limit of the kernel's; else err, and nothing, as if it matches already.
-func Limited(err error) (_ error, fix string) {
+// Limited returns which setting to change, and an error that matches [ErrLimit] too, if err
+// is that of a limit of the kernel's; else nothing, and err, as if it matches already.
+func Limited(err error) (fix string, _ error) {
 	if errors.Is(err, ErrLimit) {
-		return err, ""
+		return "", err
 	}
 	for _, l := range limits {
 		if errors.Is(err, l.err) {
-			return fmt.Errorf("%w: %w", ErrLimit, err), l.fix
+			return l.fix, fmt.Errorf("%w: %w", ErrLimit, err)
 		}
 	}
-	return err, ""
+	return "", err
 }
 
 // errUnpollable is that the kernel does not tell when there is something to read.

@@ -75,7 +75,7 @@ func openFolder(path string, owners []int) (d *folder, err error) {
 // tryFolder is openFolder, unless somebody removes the folder meanwhile.
 func tryFolder(path string, owners []int) (*folder, error) {
 	fail := func(err error, fix string) (*folder, error) {
-		err, limit := Limited(err)
+		limit, err := Limited(err)
 		return nil, &Error{"open", "domain " + path, err, cmp.Or(limit, fix)}
 	}
 	if _, err := readBootID(); err != nil {

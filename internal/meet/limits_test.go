@@ -32,15 +32,15 @@ func TestLimited(t *testing.T) {
 		syscall.ETOOMANYREFS: "RLIMIT_NOFILE",
 		unpollable:           "fs.epoll.max_user_watches",
 	} {
-		err, fix := meet.Limited(fmt.Errorf("open: %w", is))
+		fix, err := meet.Limited(fmt.Errorf("open: %w", is))
 		if !errors.Is(err, meet.ErrLimit) || !errors.Is(err, is) || !strings.Contains(fix, setting) {
 			t.Errorf("%v: %v, %s; want %v, and %s", is, err, fix, meet.ErrLimit, setting)
 		}
-		if again, fix := meet.Limited(err); again != err || fix != "" {
+		if fix, again := meet.Limited(err); again != err || fix != "" {
 			t.Errorf("said twice: %v, %s", again, fix)
 		}
 	}
-	if err, fix := meet.Limited(syscall.EACCES); err != syscall.EACCES || fix != "" {
+	if fix, err := meet.Limited(syscall.EACCES); err != syscall.EACCES || fix != "" {
 		t.Errorf("%v, %s, which is no limit", err, fix)
 	}
 	if !meet.Starved(unpollable) {

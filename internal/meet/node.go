@@ -79,7 +79,7 @@ type Node struct {
 // removes what dead participants have left there.
 func Open(dir string, c *Config) (*Node, error) {
 	fail := func(err error, fix string) (*Node, error) {
-		err, limit := Limited(err)
+		limit, err := Limited(err)
 		return nil, &Error{"open", "domain " + dir, err, cmp.Or(limit, fix)}
 	}
 	if err := life.RecogniseForks(); err != nil {
@@ -287,7 +287,7 @@ func (n *Node) ban(id uint64, why error) {
 func (n *Node) short(c *conn, why error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	err, fix := Limited(why)
+	fix, err := Limited(why)
 	n.trouble(c, fmt.Errorf("send to the peer, later: %w (%s)", err, fix))
 }
 

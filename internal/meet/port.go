@@ -116,7 +116,7 @@ func (p *Peer) Local() bool { return p.local }
 func (n *Node) Add(p *Port) error {
 	k := key{p.Kind, p.Name}
 	fail := func(err error, fix string) error {
-		err, limit := Limited(err)
+		limit, err := Limited(err)
 		return &Error{"add", k.String(), err, cmp.Or(limit, fix)}
 	}
 	if err := n.enter(); err != nil {
