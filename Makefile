@@ -7,6 +7,7 @@
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
 # make prove-topics what topics promise when publishers and subscribers are killed; minutes
+# make prove-churn  a thousand participants and topics that come, go, are stopped and killed; ten minutes
 # make prove-step  the same, after every machine instruction of every operation; half an hour
 # make models      every state of the locks' models, with Spin; minutes
 # make prove-message  the same of topics; half an hour
@@ -17,6 +18,7 @@
 # make prove-fuzz  what peers say and have in memory, many million times
 # make prove       short pieces of all of these, and explore, models, mutants; an hour
 # make bench-sync  the locks beside pthread, sem_t, flock; two minutes, on a quiet machine
+# make bench-joins what it costs to take part, by participants and topics; a minute, on a quiet machine
 # make bench       messages beside floors and sockets; four minutes, on a quiet machine
 # make bench-peers messages beside iceoryx2, Aeron, ZeroMQ, Boost; four minutes, on a quiet machine
 # make mutants     plants bugs and wants the tests to find each; minutes
@@ -28,7 +30,7 @@ export GOTOOLCHAIN := local
 MODULES := . export/prometheus cmd/memlane test bench
 PACKAGES := ./... ./export/prometheus/... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-linux-6.1 test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-linux-6.1 test-arm64 prove prove-msync prove-locks prove-topics prove-churn prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench-joins bench bench-peers lint rename
 
 all: build
 
@@ -55,6 +57,7 @@ test:
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
 		-not-run 'make prove-topics: kills of publishers and subscribers by the ten thousand, in minutes; 100 of them are here' \
+		-not-run 'make prove-churn: a thousand participants and topics, in minutes; 30 of them are here' \
 		-not-run 'make prove-step: a kill after every instruction of every operation; of three it is here' \
 		-not-run 'make prove-message: the same of topics; of some it is here' \
 		-not-run 'make prove-joins: a kill at every store and system call from joining to leaving; every hundredth is here' \
@@ -108,6 +111,11 @@ prove-locks:
 prove-topics:
 	go build -o bin/prove-topics ./test/prove/topics && bin/prove-topics $(ARGS)
 
+# ARGS='-kills 9000' for more, '-processes 1000 -participants 1' for as many processes; results
+# add up in docs/PROOF.md.
+prove-churn:
+	go build -o bin/prove-churn ./test/prove/churn && bin/prove-churn $(ARGS)
+
 # ARGS='-rounds 100000000' for more, "-only 'SB'" for some; results add up in docs/PROOF.md.
 prove-litmus:
 	go build -o bin/prove-litmus ./test/prove/litmus && bin/prove-litmus $(ARGS)
@@ -139,6 +147,7 @@ prove:
 	$(MAKE) prove-joins ARGS='-every 5'
 	$(MAKE) prove-locks ARGS='-kills 10000'
 	$(MAKE) prove-topics ARGS='-kills 20000'
+	$(MAKE) prove-churn ARGS='-kills 300'
 	$(MAKE) prove-litmus ARGS='-rounds 10000000'
 	CGO_ENABLED=0 go test -count=1 -run Topic ./test/history -args -topics 1000
 	$(MAKE) prove-hostile ARGS='-duration 5m'
@@ -162,6 +171,10 @@ models:
 # ARGS='-quick', '-json', "-only 'handoff/same'"; docs/PERFORMANCE.md has what came of it.
 bench-sync:
 	go build -o bin/bench-sync ./bench/sync && bin/bench-sync $(ARGS)
+
+# ARGS='-quick', "-only 'dead|mesh'"; docs/LIMITS.md has what came of it.
+bench-joins:
+	go build -o bin/bench-joins ./bench/joins && bin/bench-joins $(ARGS)
 
 # ARGS='--rounds 9', '-o json'. For one part: bin/memlane bench latency.
 bench: build

@@ -26,6 +26,11 @@ import (
 // ErrName: a name that a domain or a topic cannot have.
 var ErrName = fmt.Errorf("invalid name: %w", fs.ErrInvalid)
 
+// ErrLimit: a limit of this process, of the kernel or of the domain is reached. The text
+// names the setting to change; docs/LIMITS.md has them all. Errors of the packages on top
+// match it too.
+var ErrLimit = meet.ErrLimit
+
 // Config is what can be set of a domain. A nil *Config has the defaults.
 type Config struct {
 	// Folder is the folder in which the domain's own folder is; empty:

@@ -144,7 +144,7 @@ func withoutProc(args []string) error {
 func TestWithoutProc(t *testing.T) {
 	c := &proctest.Config{Namespaces: syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS}
 	proctest.RequireNamespaces(t, c.Namespaces)
-	if got := proctest.Run(t, c, "without proc", t.TempDir()); !strings.HasSuffix(got, "boot_id cannot be read (mount /proc)") {
+	if got := proctest.Run(t, c, "without proc", t.TempDir()); !strings.HasSuffix(got, "boot_id: no such file or directory (mount /proc)") {
 		t.Errorf("got %s", got)
 	}
 }

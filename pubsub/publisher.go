@@ -1,6 +1,7 @@
 package pubsub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -139,7 +140,8 @@ func Publish(d *memlane.Domain, topic string, c *PublisherConfig) (*Publisher, e
 		c = &PublisherConfig{}
 	}
 	fail := func(err error, fix string) (*Publisher, error) {
-		return nil, &Error{"publish", topic, err, fix}
+		limit, err := meet.Limited(err)
+		return nil, &Error{"publish", topic, err, cmp.Or(limit, fix)}
 	}
 	rc, err := c.check()
 	if err != nil {
@@ -224,6 +226,8 @@ func (p *Publisher) explained(op string, err error) error {
 		fix = "publish or discard loans; have subscribers release what they borrow; make PublisherConfig.ArenaLimit larger"
 	case errors.Is(err, ErrFull):
 		fix = "try again later, or wait with Publish"
+	default:
+		fix, err = meet.Limited(err)
 	}
 	return &Error{op, p.topic, err, fix}
 }

@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 		"contained":             contained,
 		"probe":                 probe,
 		"without proc":          withoutProc,
+		"flight":                flight,
+		"few receiver":          fewReceiver,
+		"limited":               limited,
 	}
 	maps.Copy(helpers, rootHelpers)
 	proctest.Main(m, helpers)

@@ -77,6 +77,9 @@ func starvedSubscriber(args []string) error {
 		if err != nil {
 			return fmt.Errorf("%d left: %w", left, err)
 		}
+		if failure != nil && !errors.Is(failure, memlane.ErrLimit) {
+			return fmt.Errorf("%d left: not the error of a limit: %w", left, failure)
+		}
 		fmt.Println(left, failure)
 		again, err := pubsub.Subscribe(d, "numbers", history)
 		if err != nil {

@@ -145,6 +145,7 @@ func Subscribe(d *memlane.Domain, topic string, c *SubscriberConfig) (*Subscribe
 		case errors.Is(err, ErrRefused):
 			fix = fixRefused
 		case meet.Starved(err):
+			_, err = meet.Limited(err)
 			fix = fixStarved
 		}
 		return fail(err, fix)
@@ -439,6 +440,7 @@ func (s *Subscriber) explain(err error) error {
 	case errors.Is(err, errLost):
 		fix = "raise ulimit -n there, or close what is not needed; what is published meanwhile is received, or told as lost"
 	case meet.Starved(err):
+		_, err = meet.Limited(err)
 		fix = fixStarved
 	case errors.Is(err, segment.ErrQuota):
 		fix = "subscribe with a larger SubscriberConfig.Quota, or have the publisher use a smaller ArenaLimit"

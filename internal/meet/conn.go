@@ -102,6 +102,9 @@ func (n *Node) newConn() *conn {
 func (c *conn) attach(fd int) error {
 	file := os.NewFile(uintptr(fd), "connection")
 	raw, err := file.SyscallConn()
+	if err == nil {
+		err = pollable(file)
+	}
 	if err != nil {
 		file.Close()
 		return err

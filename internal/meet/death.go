@@ -131,6 +131,9 @@ func (c *conn) checkPidfd(fd int) error {
 // one that is not known to be the peer's. The waiting is the runtime's poller's.
 func (c *conn) watch(pidfd *os.File, known bool) error {
 	raw, err := pidfd.SyscallConn()
+	if err == nil {
+		err = pollable(pidfd)
+	}
 	if err != nil {
 		pidfd.Close()
 		return err

@@ -2,8 +2,10 @@ package meet
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/memlane/memlane/internal/life"
 )
@@ -39,6 +41,9 @@ var (
 	ErrQuota = errors.New("more than allowed")
 	// ErrDropped: the peer was dropped, here or there, for what it sent.
 	ErrDropped = errors.New("dropped")
+	// ErrLimit: a limit of this process, of the kernel or of the domain is reached. The fix
+	// names the setting.
+	ErrLimit = errors.New("a limit is reached")
 	// ErrStarved: the peer has no descriptors or memory left. It is met again when it has.
 	ErrStarved = errors.New("the peer has no descriptors or memory left")
 )
@@ -47,7 +52,47 @@ var (
 // descriptors, or the kernel gives it no more memory. No peer is to blame, and it may be
 // over soon.
 func Starved(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM)
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ENOMEM) || errors.Is(err, errUnpollable)
+}
+
+// limits are the errors of the kernel's that say that a limit is reached, and what to do.
+var limits = []struct {
+	err error
+	fix string
+}{
+	{syscall.EMFILE, "raise ulimit -n (RLIMIT_NOFILE), or close what is not needed"},
+	{syscall.ENFILE, "raise fs.file-max, or close what is not needed"},
+	{syscall.ENOMEM, "raise vm.max_map_count, give the control group or the machine more memory, or close what is not needed"},
+	{syscall.ENOSPC, "the file system is full, of bytes or of files: remove something, or mount it with a larger size or nr_inodes"},
+	{syscall.EDQUOT, "the user's quota of the file system is used up: raise it, or remove something"},
+	{syscall.ETOOMANYREFS, "too many descriptors of this user are on their way to processes that do not read: raise ulimit -n (RLIMIT_NOFILE), or see which are stopped"},
+	{errUnpollable, "raise fs.epoll.max_user_watches"},
+}
+
+// Limited returns which setting to change, and an error that matches [ErrLimit] too, if err
+// is that of a limit of the kernel's; else nothing, and err, as if it matches already.
+func Limited(err error) (fix string, _ error) {
+	if errors.Is(err, ErrLimit) {
+		return "", err
+	}
+	for _, l := range limits {
+		if errors.Is(err, l.err) {
+			return l.fix, fmt.Errorf("%w: %w", ErrLimit, err)
+		}
+	}
+	return "", err
+}
+
+// errUnpollable is that the kernel does not tell when there is something to read.
+var errUnpollable = errors.New("the kernel watches no more descriptors for this user")
+
+// pollable returns an error if reading from a file cannot be waited for: package os makes a
+// file of a descriptor in any case.
+func pollable(f *os.File) error {
+	if f.SetReadDeadline(time.Time{}) != nil {
+		return errUnpollable
+	}
+	return nil
 }
 
 // Error says which operation failed on what, why, and what the caller can do about

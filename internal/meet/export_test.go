@@ -1,6 +1,7 @@
 package meet
 
 import (
+	"os"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -36,6 +37,9 @@ func (n *Node) Connections() int {
 	defer n.mu.Unlock()
 	return max(len(n.links), len(n.conns))
 }
+
+// Pollable says whether reading from a file can be waited for.
+func Pollable(f *os.File) error { return pollable(f) }
 
 // BootID is this boot's.
 func BootID() string { return bootID() }

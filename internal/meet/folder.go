@@ -1,6 +1,7 @@
 package meet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/memlane/memlane/internal/sys"
@@ -25,17 +27,39 @@ type folder struct {
 	sockets, ports int
 	held           int  // keeps the folder from being removed; see hold
 	shared         bool // the owner's group takes part
+
+	mu       sync.Mutex
+	dead     map[instance]bool // to be cleaned up after; guarded by mu
+	cleaning sync.Mutex        // somebody does
 }
 
-// bootID returns the kernel's boot id in 32 hexadecimal digits.
-var bootID = sync.OnceValue(func() string {
-	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	id := strings.ReplaceAll(strings.TrimSpace(string(text)), "-", "")
-	if err != nil || len(id) != 32 {
-		return "" // openFolder says it
+// boot is the kernel's boot id, once it was read.
+var boot atomic.Pointer[string]
+
+// readBootID returns the kernel's boot id in 32 hexadecimal digits. If it cannot be read, for
+// want of a descriptor, it can be later.
+func readBootID() (string, error) {
+	if id := boot.Load(); id != nil {
+		return *id, nil
 	}
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	id := strings.ReplaceAll(strings.TrimSpace(string(text)), "-", "")
+	if len(id) != 32 {
+		return "", fmt.Errorf("/proc/sys/kernel/random/boot_id is %q", text)
+	}
+	boot.Store(&id)
+	return id, nil
+}
+
+// bootID is readBootID that returns nothing if it cannot be read; who has opened a domain
+// has read it.
+func bootID() string {
+	id, _ := readBootID()
 	return id
-})
+}
 
 // fixGroup is what to do about a folder that is somebody else's, who is accepted.
 const fixGroup = "become a member of its group, have its owner chmod 2770 it, or choose another folder"
@@ -54,10 +78,11 @@ func openFolder(path string, owners []int) (d *folder, err error) {
 // tryFolder is openFolder, unless somebody removes the folder meanwhile.
 func tryFolder(path string, owners []int) (*folder, error) {
 	fail := func(err error, fix string) (*folder, error) {
-		return nil, &Error{"open", "domain " + path, err, fix}
+		limit, err := Limited(err)
+		return nil, &Error{"open", "domain " + path, err, cmp.Or(limit, fix)}
 	}
-	if bootID() == "" {
-		return fail(errors.New("/proc/sys/kernel/random/boot_id cannot be read"), "mount /proc")
+	if _, err := readBootID(); err != nil {
+		return fail(err, "mount /proc")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -74,8 +99,6 @@ func tryFolder(path string, owners []int) (*folder, error) {
 		return fail(errRemoved, "")
 	case errors.Is(err, syscall.ELOOP):
 		return fail(fmt.Errorf("%w: a symbolic link is on the path", ErrUntrusted), "give the path without symbolic links")
-	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return fail(err, "raise ulimit -n")
 	case err != nil:
 		return fail(err, "give a folder of your own")
 	}
@@ -357,12 +380,34 @@ func unlessMissing(err error) error {
 	return err
 }
 
-// clean removes what a dead instance of this boot has left. It can be done by
-// anyone, by several at once, and be killed anywhere: the socket goes last, so
-// that whoever opens the domain next finds what is left to do.
+// clean removes what a dead instance of this boot has left; with what others have left
+// that are found to be dead meanwhile, so that of a thousand not each is looked for in all
+// folders.
 func (d *folder) clean(dead instance) {
 	if dead.boot != bootID() {
 		return // of another kernel that shares the folder; who is alive there is not known here
+	}
+	d.mu.Lock()
+	if d.dead == nil {
+		d.dead = map[instance]bool{}
+	}
+	d.dead[dead] = true
+	d.mu.Unlock()
+	d.cleaning.Lock()
+	defer d.cleaning.Unlock()
+	d.mu.Lock()
+	all := d.dead
+	d.dead = nil
+	d.mu.Unlock()
+	d.cleanAll(all) // who had it before us may have done it
+}
+
+// cleanAll removes what dead instances of this boot have left. It can be done by
+// anyone, by several at once, and be killed anywhere: the sockets go last, so
+// that whoever opens the domain next finds what is left to do.
+func (d *folder) cleanAll(dead map[instance]bool) {
+	if len(dead) == 0 {
+		return
 	}
 	folders, _ := names(d.ports, ".")
 	for _, name := range folders {
@@ -372,12 +417,14 @@ func (d *folder) clean(dead instance) {
 		}
 		files, _ := names(d.ports, name)
 		for _, file := range files {
-			if r, ok := parseRegistration(file); ok && r.instance == dead {
+			if r, ok := parseRegistration(file); ok && dead[r.instance] {
 				d.unregister(k, r)
 			}
 		}
 	}
-	sys.Unlinkat(d.sockets, dead.String())
+	for i := range dead {
+		sys.Unlinkat(d.sockets, i.String())
+	}
 }
 
 // sweep removes what dead instances of this boot have left.
@@ -391,12 +438,18 @@ func (d *folder) sweep() {
 		}
 	}
 	sockets, _ := names(d.sockets, ".")
+	prober, err := sys.NewProber()
+	if err != nil {
+		return
+	}
+	defer prober.Close()
+	dead := map[instance]bool{}
 	for _, name := range sockets {
 		i, ok := parseInstance(strings.TrimPrefix(name, "."))
 		if !ok || i.boot != bootID() {
 			continue
 		}
-		alive, err := sys.BoundIn(d.sockets, name)
+		alive, err := prober.BoundIn(d.sockets, name)
 		// Another user's that is being made, or whose maker was killed before he set its mode.
 		unready := name[0] == '.' && errors.Is(err, syscall.EACCES)
 		if alive || err != nil && !unready {
@@ -406,6 +459,7 @@ func (d *folder) sweep() {
 			sys.Unlinkat(d.sockets, name) // killed before it was anybody
 			continue
 		}
-		d.clean(i)
+		dead[i] = true
 	}
+	d.cleanAll(dead)
 }

@@ -765,7 +765,7 @@ func TestPortsAreBounded(t *testing.T) {
 	last, _, _ := add(t, n, meet.Subscriber, "topic")
 	more := &meet.Port{Kind: meet.Topic, Name: "topic", Role: meet.Subscriber, Handler: newRecorder()}
 	err := n.Add(more)
-	if !errors.Is(err, meet.ErrQuota) || !strings.Contains(err.Error(), "open the domain once more") {
+	if !errors.Is(err, meet.ErrQuota) || !errors.Is(err, meet.ErrLimit) || !strings.Contains(err.Error(), "open the domain once more") {
 		t.Errorf("%v; want %v, and what to do", err, meet.ErrQuota)
 	}
 	if err := n.Remove(last); err != nil {

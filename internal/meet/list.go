@@ -63,6 +63,11 @@ func List(dir string) ([]Entry, error) {
 		return fail(err)
 	}
 	defer sys.Close(sockets)
+	prober, err := sys.NewProber()
+	if err != nil {
+		return fail(err)
+	}
+	defer prober.Close()
 	var list []Entry
 	known := map[instance]State{}
 	for _, folder := range folders {
@@ -80,7 +85,7 @@ func List(dir string) ([]Entry, error) {
 				continue
 			}
 			if known[r.instance] == "" {
-				known[r.instance] = stateOf(sockets, r.instance)
+				known[r.instance] = stateOf(prober, sockets, r.instance)
 			}
 			list = append(list, Entry{k.kind, k.name, r.role, r.boot, r.id, known[r.instance]})
 		}
@@ -92,11 +97,11 @@ func List(dir string) ([]Entry, error) {
 	return list, nil
 }
 
-func stateOf(sockets int, i instance) State {
+func stateOf(prober sys.Prober, sockets int, i instance) State {
 	if i.boot != bootID() {
 		return Foreign
 	}
-	bound, err := sys.BoundIn(sockets, i.String())
+	bound, err := prober.BoundIn(sockets, i.String())
 	switch {
 	case bound:
 		return Alive

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"obey":  obey,
 		"live":  live,
 		"clean": cleanUp,
+		"crowd": crowd,
 		"claim": claim,
 		"check": check,
 		"look":  look,

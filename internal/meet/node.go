@@ -1,9 +1,11 @@
 package meet
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"sync"
@@ -78,7 +80,8 @@ type Node struct {
 // removes what dead participants have left there.
 func Open(dir string, c *Config) (*Node, error) {
 	fail := func(err error, fix string) (*Node, error) {
-		return nil, &Error{"open", "domain " + dir, err, fix}
+		limit, err := Limited(err)
+		return nil, &Error{"open", "domain " + dir, err, cmp.Or(limit, fix)}
 	}
 	if err := life.RecogniseForks(); err != nil {
 		return fail(err, "")
@@ -120,17 +123,18 @@ func Open(dir string, c *Config) (*Node, error) {
 	if err != nil {
 		n.dir.close()
 		fix := "give a folder of a file system that Unix sockets work on"
-		switch {
-		case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-			fix = "raise ulimit -n"
-		case errors.Is(err, syscall.EACCES):
+		if errors.Is(err, syscall.EACCES) {
 			fix = fixGroup
 		}
 		return fail(err, fix)
 	}
 	n.dir.letGo() // from here on the socket keeps it
 	n.listener = os.NewFile(uintptr(fd), "socket of "+n.self.String())
-	if n.listenerRaw, err = n.listener.SyscallConn(); err != nil {
+	n.listenerRaw, err = n.listener.SyscallConn()
+	if err == nil {
+		err = pollable(n.listener)
+	}
+	if err != nil {
 		n.listener.Close()
 		n.dir.clean(n.self)
 		n.dir.close()
@@ -288,6 +292,14 @@ func (n *Node) ban(id uint64, why error) {
 		delete(n.banned, other) // some; whoever has so many ids gets what he wants
 	}
 	n.banned[id] = why
+}
+
+// short remembers that something for a peer waits, for want of what the kernel gives.
+func (n *Node) short(c *conn, why error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fix, err := Limited(why)
+	n.trouble(c, fmt.Errorf("send to the peer, later: %w (%s)", err, fix))
 }
 
 // trouble remembers one; n.mu is held.

@@ -50,10 +50,15 @@ func Participants(dir string) ([]Participant, error) {
 	if err != nil {
 		return fail(err)
 	}
+	prober, err := sys.NewProber()
+	if err != nil {
+		return fail(err)
+	}
+	defer prober.Close()
 	found := map[instance]*Participant{}
 	participant := func(i instance) *Participant {
 		if found[i] == nil {
-			found[i] = &Participant{Boot: i.boot, Instance: i.id, State: stateOf(sockets, i), UID: -1}
+			found[i] = &Participant{Boot: i.boot, Instance: i.id, State: stateOf(prober, sockets, i), UID: -1}
 		}
 		return found[i]
 	}

@@ -1,6 +1,7 @@
 package meet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -115,10 +116,8 @@ func (p *Peer) Local() bool { return p.local }
 func (n *Node) Add(p *Port) error {
 	k := key{p.Kind, p.Name}
 	fail := func(err error, fix string) error {
-		if Starved(err) {
-			fix = "raise ulimit -n, or close what is not needed"
-		}
-		return &Error{"add", k.String(), err, fix}
+		limit, err := Limited(err)
+		return &Error{"add", k.String(), err, cmp.Or(limit, fix)}
 	}
 	if err := n.enter(); err != nil {
 		return fail(err, "")
@@ -142,7 +141,7 @@ func (n *Node) Add(p *Port) error {
 	}
 	if n.count >= n.config.Ports {
 		n.mu.Unlock()
-		return fail(fmt.Errorf("%w: it would be more than %d publishers and subscribers of a participant", ErrQuota, n.config.Ports),
+		return fail(fmt.Errorf("%w: %w: it would be more than %d publishers and subscribers of a participant", ErrLimit, ErrQuota, n.config.Ports),
 			"close what is not needed, or open the domain once more for the others")
 	}
 	n.count++

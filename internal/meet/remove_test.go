@@ -1,6 +1,7 @@
 package meet_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -298,5 +299,91 @@ func TestCleanerStoppedAtEverySystemCall(t *testing.T) {
 	}
 	if left := files(t, dir); len(left) != 2 {
 		t.Errorf("it leaves %q", left)
+	}
+}
+
+// crowd is a process with many participants, each with a topic of its own and one that all
+// have. Args: the folder, how many.
+func crowd(args []string) error {
+	n, err := strconv.Atoi(args[1])
+	if err != nil {
+		return err
+	}
+	var all []*meet.Node
+	for i := range n {
+		node, err := meet.Open(args[0], nil)
+		if err != nil {
+			return err
+		}
+		for _, name := range []string{strconv.Itoa(i), "common"} {
+			if err := node.Add(&meet.Port{Kind: meet.Topic, Name: name, Role: meet.Subscriber, Handler: newRecorder()}); err != nil {
+				return err
+			}
+		}
+		all = append(all, node)
+	}
+	fmt.Println("ready")
+	return proctest.Hang(all)
+}
+
+// What many have left who died at once is removed in one walk through the folder, and not
+// in one for each of them: system calls are counted.
+func TestCleaningUpAfterMany(t *testing.T) {
+	calls := map[int]int{}
+	for _, n := range []int{10, 40} {
+		dir := domain(t)
+		c := proctest.Start(t, nil, "crowd", dir, strconv.Itoa(n))
+		c.Line()
+		c.Kill()
+		p := proctest.Start(t, nil, "clean", dir)
+		p.Line()
+		p.LookAtStops(func() { p.Send("go"); p.CloseInput() }, func() { calls[n]++ })
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%d dead leave %q", n, files(t, dir))
+		}
+	}
+	if calls[40] > 5*calls[10] {
+		t.Errorf("after 40 it takes %d stops, after 10 %d", calls[40], calls[10])
+	}
+}
+
+// Somebody who is there looks for ports, and finds that a hundred are dead.
+func TestLookForManyDead(t *testing.T) {
+	const n = 100
+	dir := domain(t)
+	here := node(t, dir, nil)
+	c := proctest.Start(t, nil, "crowd", dir, strconv.Itoa(n))
+	c.Line()
+	c.Kill()
+	watch, err := syscall.InotifyInit1(syscall.IN_NONBLOCK | syscall.IN_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(watch)
+	if _, err := syscall.InotifyAddWatch(watch, filepath.Join(dir, "ports"), syscall.IN_OPEN|syscall.IN_ONLYDIR); err != nil {
+		t.Fatal(err)
+	}
+	add(t, here, meet.Publisher, "common")
+	// Sockets go last. To look at the other folder would count as a walk.
+	eventually(t, "all is clean", func() bool {
+		left, err := os.ReadDir(filepath.Join(dir, "sockets"))
+		return err == nil && len(left) == 1
+	})
+	// An event without a name is of the folder itself: somebody walks through it.
+	walks, events := 0, make([]byte, 1<<20)
+	size, err := syscall.Read(watch, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; at < size; {
+		length := int(binary.NativeEndian.Uint32(events[at+12:]))
+		if length == 0 {
+			walks++
+		}
+		at += syscall.SizeofInotifyEvent + length
+	}
+	t.Logf("%d walks", walks)
+	if walks == 0 || walks > n/2 {
+		t.Errorf("%d walks through the folder after %d deaths", walks, n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/memlane/memlane/internal/sys"
 )
@@ -254,19 +255,44 @@ func (c *conn) sendNow(packet []byte, fds []int) (err error) {
 // flush sends the queue as the peer reads, and ends when it is empty.
 func (c *conn) flush(raw syscall.RawConn) {
 	defer c.node.running.Done()
-	raw.Write(func(uintptr) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		for len(c.queue) > 0 && c.raw != nil {
-			if busy(c.sendNow(c.queue[0].bytes, c.queue[0].fds)) {
-				return false
+	const first, last = 5 * time.Millisecond, time.Second
+	for pause := first; ; pause = min(2*pause, last) {
+		var short error
+		raw.Write(func(uintptr) bool {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			for len(c.queue) > 0 && c.raw != nil {
+				err := c.sendNow(c.queue[0].bytes, c.queue[0].fds)
+				if errors.Is(err, syscall.EAGAIN) {
+					return false
+				}
+				if busy(err) {
+					short = err
+					return true
+				}
+				pause = first
+				closeAll(c.queue[0].fds)
+				c.queue = c.queue[1:]
 			}
-			closeAll(c.queue[0].fds)
-			c.queue = c.queue[1:]
+			c.flushing = false // what is left is closed with the connection
+			return true
+		})
+		if short == nil {
+			return
 		}
-		c.flushing = false // what is left is closed with the connection
-		return true
-	})
+		// There is room in the socket, so that to wait for some would wait for nothing:
+		// others have too many descriptors on their way, or the kernel has no memory, and
+		// it does not tell when that is over.
+		if pause == first {
+			c.node.short(c, short)
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-c.node.closing:
+			wait.Stop()
+		}
+	}
 }
 
 // send sends a message now; or, if there is no room, when there is some, or not at all.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 )
 
 // starvedFiles is how many descriptors a process can have that was starved.
@@ -17,15 +18,18 @@ func Starve(left int) (relieve func(), err error) {
 		return nil, err
 	}
 	var all []*os.File
-	for {
+	for full := 0; full < 3; {
 		f, err := os.Open("/dev/null")
 		if errors.Is(err, syscall.EMFILE) {
-			break
+			// Another goroutine may be about to close one, which would be left too.
+			full++
+			time.Sleep(5 * time.Millisecond)
+			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, f)
+		all, full = append(all, f), 0
 	}
 	closeAll := func(files []*os.File) {
 		for _, f := range files {

@@ -58,6 +58,7 @@ type Campaign struct {
 	Name           string
 	Promises       string   // what may be broken: a word in the plural
 	Description    string   // of its table in the record of campaigns
+	Size           string   // of its rounds, if they have different ones
 	Columns        []string // its own figures there
 	Mutants        []Mutant
 	KillsPerRound  int
@@ -192,6 +193,9 @@ func (c *Campaign) record() error {
 	}
 	columns := []prove.Column{{Name: "started (UTC)", Key: true}, {Name: "commit"}, {Name: "kernel"}, {Name: "seed", Key: true}}
 	row := []string{c.started, c.commit, c.kernel, strconv.FormatUint(c.Seed, 10)}
+	if c.Size != "" {
+		columns, row = append(columns, prove.Column{Name: "size"}), append(row, c.Size)
+	}
 	figure := func(name string, n uint64) {
 		columns, row = append(columns, prove.Column{Name: name, Sum: true}), append(row, strconv.FormatUint(n, 10))
 	}

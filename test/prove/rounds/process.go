@@ -120,10 +120,12 @@ func (s *Place) Start(how Start) (*Process, error) {
 // announceFD is where a worker says that it has begun.
 const announceFD = 3
 
-// Announce says, in a worker, that it has begun to work.
+// Announce says, in a worker, that it has begun to work, and closes the descriptor that
+// it had for that.
 func Announce(incarnation uint64) error {
-	_, err := os.NewFile(announceFD, "announcement").Write(binary.LittleEndian.AppendUint64(nil, incarnation))
-	return err
+	f := os.NewFile(announceFD, "announcement")
+	_, err := f.Write(binary.LittleEndian.AppendUint64(nil, incarnation))
+	return errors.Join(err, f.Close())
 }
 
 // Await waits until the worker has begun, or has ended.
