@@ -256,6 +256,14 @@ func waits(domain, topic string, p inspect.Publisher) (found []Finding) {
 			found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s: the publisher, process %d, waits for %s, which is all of the %d slots behind", about, p.PID, who, p.Slots),
 				Why: "the policy is Block: nobody gets anything until that subscriber goes on, leaves or dies",
 				Fix: fmt.Sprintf("see what it does: memlane ps; kill -CONT %d if it is stopped; or publish with DropOldest, or more Slots", s.PID)})
+		case s.Dropped > 0 && !s.Peeks:
+			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s: %s loses messages of process %d just now: it is a whole ring behind", about, who, p.PID),
+				Why: "the policy is DropOldest, and it does not receive, or too slowly; it is told how many it has lost when it does",
+				Fix: fmt.Sprintf("see what it does: memlane lag; kill -CONT %d if it is stopped; receive faster, or publish with more Slots, or with Block", s.PID)})
+		case s.Holds >= 64:
+			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s: %s has borrowed %d messages of process %d, all that it may", about, who, s.Holds, p.PID),
+				Why: "it can borrow no more before it has released some: perhaps it has forgotten to",
+				Fix: "release what was borrowed; memlane.Config.LeakCheck says where that was"})
 		case s.Lost > 0 && !s.Peeks:
 			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s: %s has lost %d messages of process %d", about, who, s.Lost, p.PID),
 				Why: "it was a whole ring behind, and the policy is DropOldest; its calls that receive have said so",

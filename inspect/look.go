@@ -80,6 +80,7 @@ type Subscription struct {
 	Lost     uint64 // messages
 	Lag      uint64 // messages that are before it, those that it will find lost not counted
 	Behind   uint64 // slots that are before it: a whole ring is what there can be
+	Dropped  uint64 // slots that were dropped before it came to them: messages or batches that it will find lost
 	Asleep   bool   // until there is a message
 	Holds    int    // messages that it has borrowed
 	// Slow is for how long it has been so, as its publisher has seen, which looks every few
@@ -321,7 +322,7 @@ func (o *observer) snapshot(topic string) *Snapshot {
 			}
 			p.Subscriptions = append(p.Subscriptions, Subscription{
 				Subscriber: Subscriber{m.Subscriber, int(m.PID)}, Peeks: m.Peeks, Silent: true, Received: m.Received, Lost: m.Lost,
-				Lag: s.view.Behind(look, m.Position), Behind: look.Behind(m.Position), Asleep: m.Asleep, Holds: int(m.Holds), Slow: m.Slow,
+				Lag: s.view.Behind(look, m.Position), Behind: look.Behind(m.Position), Dropped: look.Dropped(m.Position), Asleep: m.Asleep, Holds: int(m.Holds), Slow: m.Slow,
 			})
 		}
 		// Those that the publisher has not told of: it has just met them.
@@ -377,8 +378,11 @@ func (o *observer) troubles() (list []Trouble) {
 // add adds a subscription, out of what its entry says.
 func (p *Publisher) add(v *ring.View, look ring.Picture, s *seen, e entry, slow time.Duration) {
 	own := e.Look()
+	if look.Behind(own.Position) == 0 {
+		slow = 0 // since its publisher has looked
+	}
 	p.Subscriptions = append(p.Subscriptions, Subscription{
 		Subscriber: Subscriber{s.id, s.pid}, Peeks: e.peeks, Received: own.Received, Lost: own.Lost,
-		Lag: v.Behind(look, own.Position), Behind: look.Behind(own.Position), Asleep: own.Asleep, Holds: own.Holds, Slow: slow,
+		Lag: v.Behind(look, own.Position), Behind: look.Behind(own.Position), Dropped: look.Dropped(own.Position), Asleep: own.Asleep, Holds: own.Holds, Slow: slow,
 	})
 }

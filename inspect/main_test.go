@@ -11,7 +11,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	proctest.Main(m, map[string]proctest.Helper{"take part": takePart, "list": list})
+	proctest.Main(m, map[string]proctest.Helper{"take part": takePart, "list": list, "burst": burst})
 }
 
 // takePart publishes, or subscribes, until it is killed. Args: the folder, what, the topic.

@@ -23,7 +23,8 @@ type lagJSON struct {
 	Lag       uint64  `json:"lag"`          // messages before it
 	Behind    uint64  `json:"slots_behind"` // of slots
 	Slots     int     `json:"slots"`
-	Lost      uint64  `json:"lost"`
+	Lost      uint64  `json:"lost"`          // messages, as far as it has found out
+	Dropped   uint64  `json:"slots_dropped"` // that it has not found out
 	Holds     int     `json:"holds"`
 	Slow      float64 `json:"slow_seconds"` // 0: it is not
 	WaitedFor bool    `json:"waited_for"`   // by the publisher, which can publish nothing until it goes on
@@ -39,7 +40,8 @@ func newLag() *cobra.Command {
 those that a publisher waits for, then by how much of the ring is before them.
 
 LAG is how many messages a subscriber has before it; BEHIND how much of the publisher's
-ring: at 100 % it loses messages, or is waited for. SLOW SINCE is from when on it had half
+ring: at 100 % it loses messages, or is waited for. LOST is what it has found lost, which it
+does when it next receives: one that "loses messages" has more. SLOW SINCE is from when on it had half
 of the ring before it or more, or something, and did not move, whenever its publisher
 looked, which does so every few seconds. STATE is that of the process: one that
 is stopped goes on with "kill -CONT"; one that is waited for holds up its publisher.
@@ -51,7 +53,7 @@ without --all.`,
 				return usagef("--watch %v: give a time such as 1s", l.watch.limit)
 			}
 			l.looker = l.domain.looker(args, l.watch.set)
-			l.out = cmd.OutOrStdout()
+			l.out, l.stderr = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return l.run(cmd.Context())
 		},
 	}
@@ -70,6 +72,7 @@ type lag struct {
 	all    bool
 	looker *live.Looker
 	out    io.Writer
+	stderr io.Writer
 }
 
 func (l *lag) run(ctx context.Context) error {
@@ -85,13 +88,13 @@ func (l *lag) run(ctx context.Context) error {
 		}
 		list := live.Lags(snapshots, there)
 		if !l.all {
-			list = slices.DeleteFunc(list, func(one live.Lag) bool { return one.Lag == 0 && one.Lost == 0 && one.Slow == 0 })
+			list = slices.DeleteFunc(list, func(one live.Lag) bool { return one.Lag == 0 && one.Lost == 0 && one.Dropped == 0 && one.Slow == 0 })
 		}
 		if l.output.json() {
 			all := []lagJSON{}
 			for _, one := range list {
 				all = append(all, lagJSON{one.Topic, hex(one.ID), hex(one.Publisher), one.PID, one.Program, one.State, one.Lag, one.Behind,
-					one.Slots, one.Lost, one.Holds, one.Slow.Seconds(), one.WaitedFor, one.Peeks})
+					one.Slots, one.Lost, one.Dropped, one.Holds, one.Slow.Seconds(), one.WaitedFor, one.Peeks})
 			}
 			err = writeJSON(l.out, all)
 		} else {
@@ -115,7 +118,11 @@ func (l *lag) show(list []live.Lag) error {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%.0f%%\t%d\t%d\t%s\t%s\n", printable(one.Topic), process(one.PID), dashed(printable(base(one.Program))),
 			one.State, one.Lag, 100*one.Part(), one.Lost, one.Holds, slowSince(&one, time.Now()), dashed(one.Note()))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil || len(list) > 0 {
+		return err
+	}
+	fmt.Fprintln(l.stderr, "memlane: no subscriber is behind, or has lost anything")
+	return nil
 }
 
 // slowSince says from when on it has been slow.

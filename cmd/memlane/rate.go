@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/memlane/memlane/cmd/memlane/internal/live"
+	"github.com/memlane/memlane"
+	"github.com/memlane/memlane/inspect"
 	"github.com/spf13/cobra"
 )
 
@@ -18,7 +19,7 @@ type rateJSON struct {
 	Topic    string    `json:"topic"`
 	At       time.Time `json:"at"`
 	Seconds  float64   `json:"seconds"`  // since the time before
-	Messages uint64    `json:"messages"` // published in that time, by those who were there all of it
+	Messages uint64    `json:"messages"` // published in that time
 	Bytes    uint64    `json:"bytes"`
 	Hz       float64   `json:"messages_per_second"`
 	Bw       float64   `json:"bytes_per_second"`
@@ -28,7 +29,8 @@ const rateWords = `
 
 It counts, and does not subscribe: publishers count what they publish, and this reads
 their memory, so that it is exact at any rate, nobody waits for it, and nobody is slower
-for it. Publishers that come or go within an interval are counted from the next one on.`
+for it. What publishers have published that come and end, or are killed, within an interval
+is in it; of a topic that nobody took part in before, from the second interval on.`
 
 func newHz() *cobra.Command {
 	return newRate(&cobra.Command{
@@ -47,7 +49,7 @@ func newBw() *cobra.Command {
 		Long: `Bw shows, for each interval until Ctrl-C, how many bytes of messages a second were
 published to topics, or to each topic of the domain, by all of their publishers; of all
 intervals so far the mean, the least and the most; and how large a message was.` + rateWords,
-	}, "BYTES/S", func(r *rateJSON) float64 { return r.Bw }, func(v float64) string { return humanize.IBytes(uint64(v)) + "/s" })
+	}, "BYTES/S", func(r *rateJSON) float64 { return r.Bw }, func(v float64) string { return humanize.IBytes(uint64(math.Round(v))) + "/s" })
 }
 
 // perUnit shows a rate: of slow ones the part behind the point counts.
@@ -100,25 +102,29 @@ func newRate(cmd *cobra.Command, title string, value func(*rateJSON) float64, sh
 
 func (r *rate) run(ctx context.Context, topics []string) error {
 	l := r.domain.looker(topics, false)
-	defer l.Close()
-	before := map[string]live.Counts{}
+	if _, err := l.Look(); err != nil { // who is named has to be there when it begins
+		return err
+	}
+	d, err := r.domain.open()
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	before := map[string]reading{}
 	for n := 0; ; n++ {
-		snapshots, err := l.Look()
-		if err != nil {
-			return err
-		}
-		l.Patient = true // who was there can go
-		now := map[string]live.Counts{}
-		for _, s := range snapshots {
-			c := live.CountsOf(s)
-			now[s.Topic] = c
-			if earlier, known := before[s.Topic]; known {
-				if err := r.show(s.Topic, c, earlier); err != nil {
-					return err
-				}
+		names := topics
+		if len(names) == 0 {
+			there, err := r.domain.topics(r.domain.name)
+			if err != nil {
+				return err
+			}
+			for _, t := range there {
+				names = append(names, t.Name)
 			}
 		}
-		before = now
+		if err := r.read(d, names, before); err != nil {
+			return err
+		}
 		if r.count > 0 && n == r.count {
 			return nil
 		}
@@ -130,12 +136,60 @@ func (r *rate) run(ctx context.Context, topics []string) error {
 	}
 }
 
+// reading is what a meter said last, and when.
+type reading struct {
+	meter *inspect.Meter
+	at    time.Time
+	inspect.Published
+}
+
+// read shows what was published since the last time, and begins to count at topics that
+// are new.
+func (r *rate) read(d *memlane.Domain, names []string, before map[string]reading) error {
+	there := map[string]bool{}
+	for _, name := range names {
+		there[name] = true
+		if before[name].meter == nil {
+			meter, err := inspect.NewMeter(d, name)
+			if err != nil {
+				return err
+			}
+			before[name] = reading{meter: meter, at: time.Now()}
+			continue
+		}
+		earlier := before[name]
+		now := reading{earlier.meter, time.Now(), earlier.meter.Published()}
+		before[name] = now
+		if err := r.show(name, now, earlier); err != nil {
+			return err
+		}
+	}
+	for name, earlier := range before {
+		if there[name] {
+			continue
+		}
+		// Nobody takes part any more: its last ones, then nothing.
+		now := reading{earlier.meter, time.Now(), earlier.meter.Published()}
+		if now.Published == earlier.Published {
+			delete(before, name)
+			if err := earlier.meter.Close(); err != nil {
+				return err
+			}
+			continue
+		}
+		before[name] = now
+		if err := r.show(name, now, earlier); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // headEvery is how many lines there are between two headings.
 const headEvery = 40
 
-func (r *rate) show(topic string, now, before live.Counts) error {
-	published, _ := now.Since(before)
-	j := rateJSON{Topic: topic, At: now.At, Seconds: now.At.Sub(before.At).Seconds(), Messages: published.Messages, Bytes: published.Bytes}
+func (r *rate) show(topic string, now, before reading) error {
+	j := rateJSON{Topic: topic, At: now.at, Seconds: now.at.Sub(before.at).Seconds(), Messages: now.Messages - before.Messages, Bytes: now.Bytes - before.Bytes}
 	j.Hz, j.Bw = float64(j.Messages)/j.Seconds, float64(j.Bytes)/j.Seconds
 	if r.output.json() {
 		return json.NewEncoder(r.out).Encode(&j)

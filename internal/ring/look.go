@@ -42,6 +42,10 @@ func (p Picture) Behind(position uint64) uint64 {
 	return p.Head - max(position, p.Tail)
 }
 
+// Dropped returns how many slots were dropped before a reader came to them that is at a
+// position.
+func (p Picture) Dropped(position uint64) uint64 { return p.Tail - min(position, p.Tail) }
+
 // NewView returns a view of the ring in a region. Errors match [ErrCorrupt].
 func NewView(r *region.Region) (*View, error) {
 	c, err := configOf(r)

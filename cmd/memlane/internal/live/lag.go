@@ -2,6 +2,7 @@ package live
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,12 +18,16 @@ type Lag struct {
 	State         string // of its process
 	Lag, Behind   uint64 // messages, and slots, that are before it
 	Slots         int    // that the ring has
-	Lost          uint64
+	Lost          uint64 // messages, as far as it has found out
+	Dropped       uint64 // slots that were dropped before it came to them, which it has not found out yet
 	Holds         int
 	Slow          time.Duration // for how long it has been; 0: it is not
 	WaitedFor     bool          // by the publisher, which can publish nothing until it goes on
 	Peeks         bool
 }
+
+// holdsMost is how many messages of a publisher can be borrowed: see pubsub.Subscriber.Borrow.
+const holdsMost = 64
 
 // Part is how much of the ring is before it: 1 is all.
 func (l *Lag) Part() float64 { return float64(l.Behind) / float64(max(l.Slots, 1)) }
@@ -32,6 +37,10 @@ func (l *Lag) Note() string {
 	switch {
 	case l.WaitedFor:
 		return "its publisher waits for it"
+	case l.Holds >= holdsMost:
+		return fmt.Sprintf("has borrowed %d messages, all that it may", l.Holds)
+	case l.Dropped > 0:
+		return "loses messages"
 	case l.Peeks:
 		return "peeks"
 	}
@@ -64,7 +73,7 @@ func Lags(snapshots []*inspect.Snapshot, there []inspect.Participant) []Lag {
 					state = "does not answer"
 				}
 				list = append(list, Lag{Topic: snap.Topic, ID: s.ID, Publisher: p.ID, PID: s.PID, Program: process.Program, State: state,
-					Lag: s.Lag, Behind: s.Behind, Slots: p.Slots, Lost: s.Lost, Holds: s.Holds, Slow: s.Slow, Peeks: s.Peeks,
+					Lag: s.Lag, Behind: s.Behind, Slots: p.Slots, Lost: s.Lost, Dropped: s.Dropped, Holds: s.Holds, Slow: s.Slow, Peeks: s.Peeks,
 					// Who waits does so for room, of which those that are the most behind have none.
 					WaitedFor: p.Waiting && !s.Peeks && s.Behind == most && most > 0})
 			}

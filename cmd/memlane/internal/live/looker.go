@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
@@ -28,6 +29,9 @@ func (l *Looker) Look() ([]*inspect.Snapshot, error) {
 	}
 	names := l.Topics
 	if len(names) == 0 {
+		if err := l.exists(); err != nil && !l.Patient {
+			return nil, err
+		}
 		for _, t := range there {
 			names = append(names, t.Name)
 		}
@@ -44,6 +48,18 @@ func (l *Looker) Look() ([]*inspect.Snapshot, error) {
 		}
 	}
 	return snapshots, nil
+}
+
+// exists says whether anybody has opened the domain, and left it there.
+func (l *Looker) exists() error {
+	folder, err := memlane.DomainFolder(l.Domain, l.Config)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("domain %q: nobody has opened it: %w (see memlane ls, and --folder)", l.Domain, fs.ErrNotExist)
+	}
+	return nil
 }
 
 // lookAt looks at one topic. It opens the domain, which would make it, only if there is
