@@ -9,6 +9,7 @@
 package doctor
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -91,10 +92,18 @@ func Examine(c *Config) ([]Finding, error) {
 		}
 		p.folder = folder
 	}
+	if _, err := os.Stat(p.folder); err != nil {
+		return nil, fmt.Errorf("doctor: examine %s: %w", p.folder, err)
+	}
 	var findings []Finding
 	for _, check := range checks {
+		p.unseen = nil
 		found := check.make(p)
-		if len(found) == 0 {
+		switch {
+		case p.unseen != nil:
+			found = append(found, Finding{Level: Unknown, Says: graphic(p.unseen.Error()), Why: "not all could be looked at",
+				Fix: "what access says; or look as a user who may"})
+		case len(found) == 0:
 			found = []Finding{{Level: Good, Says: check.good}}
 		}
 		for _, f := range found {
@@ -110,6 +119,7 @@ type patient struct {
 	config  Config
 	options memlane.Config
 	folder  string
+	unseen  error // of the check that is being made; nil: it has seen all
 }
 
 // read reads a file of the machine's.

@@ -3,7 +3,9 @@ package doctor_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -271,6 +273,22 @@ func TestPainsOfDomains(t *testing.T) {
 		wantFound(t, c, "segments", doctor.Bad, `segment "empty": `, "memlane segment rm empty")
 	})
 	healthy(t)
+}
+
+// What cannot be looked at is not good, and where there is nothing there is an error.
+func TestUnseen(t *testing.T) {
+	folder := t.TempDir()
+	domain := filepath.Join(folder, domainName+".domain")
+	write(t, domain, "ports", "no folder")
+	if err := os.Chmod(domain, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, check := range []string{"leftovers", "foreign", "stopped", "stalled", "troubles"} {
+		wantFound(t, &doctor.Config{Folder: folder}, check, doctor.Unknown, domain, "access")
+	}
+	if _, err := doctor.Examine(&doctor.Config{Folder: filepath.Join(folder, "none")}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of a folder that is not there: %v", err)
+	}
 }
 
 // A Python program that opens a segment in /dev/shm itself removes it when it ends.

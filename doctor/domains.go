@@ -20,17 +20,27 @@ import (
 
 // domains returns the names of the domains in the folder.
 func (p *patient) domains() []string {
-	names, _ := inspect.Domains(&p.options)
+	names, err := inspect.Domains(&p.options)
+	p.missed(err)
 	return names
 }
 
 // participants returns who takes part in any of them.
 func (p *patient) participants() (list []inspect.Participant) {
 	for _, domain := range p.domains() {
-		found, _ := inspect.Participants(domain, &p.options)
+		found, err := inspect.Participants(domain, &p.options)
+		p.missed(err)
 		list = append(list, found...)
 	}
 	return list
+}
+
+// missed notes that a check could not look at something: then that it has found nothing is
+// not good.
+func (p *patient) missed(err error) {
+	if err != nil && p.unseen == nil {
+		p.unseen = err
+	}
 }
 
 // those returns the participants that are in a state, domain by domain.
@@ -150,12 +160,14 @@ func (p *patient) stopped() (found []Finding) {
 func (p *patient) looks(see func(domain string, look *inspect.Snapshot)) {
 	for _, domain := range p.domains() {
 		topics, err := inspect.Topics(domain, &p.options)
-		if err != nil || len(topics) == 0 {
+		p.missed(err)
+		if len(topics) == 0 {
 			continue
 		}
 		d, err := memlane.Open(domain, &p.options)
 		if err != nil {
-			continue // access says why
+			p.missed(err)
+			continue
 		}
 		for _, t := range topics {
 			look, err := inspect.Look(d, t.Name)

@@ -13,6 +13,9 @@ import (
 func countArguments(inner cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		err := inner(cmd, args)
+		if err != nil && strings.HasPrefix(err.Error(), "unknown command") && cmd.HasParent() && !cmd.HasSubCommands() {
+			return fmt.Errorf("%s: it takes no arguments: %q", cmd.CommandPath(), args)
+		}
 		if err == nil || !strings.Contains(err.Error(), "arg(s)") {
 			return err
 		}

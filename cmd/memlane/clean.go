@@ -43,15 +43,20 @@ It can be killed, and run beside anything else.`,
 				return err
 			}
 			list := []leftoverJSON{}
+			var unseen error // what cannot be looked at does not hide the rest
 			for _, domain := range domains {
 				left, err := d.clean(domain, yes)
 				if err != nil {
-					return err
+					unseen = errors.Join(unseen, err)
+					continue
 				}
 				list = append(list, left...)
 			}
+			if len(list) == 0 && unseen != nil {
+				return unseen
+			}
 			if o.json() {
-				return writeJSON(cmd.OutOrStdout(), list)
+				return errors.Join(writeJSON(cmd.OutOrStdout(), list), unseen)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "DOMAIN\tLEFT BEHIND\tPORTS\tREMOVED")
@@ -67,6 +72,9 @@ It can be killed, and run beside anything else.`,
 			}
 			if err := w.Flush(); err != nil {
 				return err
+			}
+			if unseen != nil {
+				return unseen
 			}
 			if len(list) > 0 && !yes {
 				fmt.Fprintln(cmd.ErrOrStderr(), "memlane: nothing was removed: give --yes for that")

@@ -96,7 +96,7 @@ func (l *lag) run(ctx context.Context) error {
 				all = append(all, lagJSON{one.Topic, hex(one.ID), hex(one.Publisher), one.PID, one.Program, one.State, one.Lag, one.Behind,
 					one.Slots, one.Lost, one.Dropped, one.Holds, one.Slow.Seconds(), one.WaitedFor, one.Peeks})
 			}
-			err = writeJSON(l.out, all)
+			err = l.output.write(l.out, all, l.watch.set)
 		} else {
 			err = l.show(list)
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -51,24 +52,29 @@ those that may not be looked at.
 				return err
 			}
 			list := []topicJSON{}
+			var unseen error // what cannot be looked at does not hide the rest
 			for _, domain := range domains {
 				topics, err := d.topics(domain)
 				if err != nil {
-					return err
+					unseen = errors.Join(unseen, err)
+					continue
 				}
 				for _, t := range topics {
 					list = append(list, topicJSON(t))
 				}
 			}
+			if len(list) == 0 && unseen != nil {
+				return unseen
+			}
 			if o.json() {
-				return writeJSON(cmd.OutOrStdout(), list)
+				return errors.Join(writeJSON(cmd.OutOrStdout(), list), unseen)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "DOMAIN\tTOPIC\tPUBLISHERS\tSUBSCRIBERS\tNOTE")
 			for _, t := range list {
 				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", printable(t.Domain), printable(t.Name), t.Publishers, t.Subscribers, t.note())
 			}
-			return w.Flush()
+			return errors.Join(w.Flush(), unseen)
 		},
 	}
 	d.addAll(cmd)

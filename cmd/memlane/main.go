@@ -24,6 +24,8 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/memlane/memlane"
@@ -94,7 +96,7 @@ func run() int {
 	if errors.As(err, &status) {
 		return int(status) // it has said itself what there was to say
 	}
-	fmt.Fprintln(os.Stderr, "memlane:", message(err))
+	fmt.Fprintln(os.Stderr, "memlane:", strings.TrimPrefix(message(err), "memlane: "))
 	var usage usageError
 	var unstarted *notStarted
 	switch {
@@ -147,6 +149,34 @@ func allCommands(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
+// version is that of the module, and of the commit, as far as the build knows.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	text := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && !strings.Contains(text, s.Value[:min(12, len(s.Value))]) {
+			text += " " + s.Value
+		}
+	}
+	return text
+}
+
+// suggest says which command was meant by one that does not exist.
+func suggest(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+		text += ": do you mean " + strings.Join(meant, ", or ") + "?"
+	}
+	return errors.New(text)
+}
+
 func newRoot(signals *signals) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "memlane",
@@ -160,7 +190,8 @@ Begin with "memlane demo". The simplest use is "memlane server", then
 ` + exitCodes,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Version:       version(),
+		Args:          suggest,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newList(), newProcesses(), newClean(), newDoctor(), newMetrics(), newStat(), newHz(), newBw(), newLag(), newInfo(), newTop(), newDemo(), newDemoPeer())

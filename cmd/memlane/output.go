@@ -26,6 +26,14 @@ func (f *format) Set(text string) error {
 	return nil
 }
 
+// write writes a value as JSON: one of several in a line of its own.
+func (f *format) write(w io.Writer, v any, several bool) error {
+	if several {
+		return json.NewEncoder(w).Encode(v)
+	}
+	return writeJSON(w, v)
+}
+
 func (f *format) add(cmd *cobra.Command) {
 	cmd.Flags().VarP(f, "output", "o", "how to show it")
 	cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))

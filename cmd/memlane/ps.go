@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -54,24 +55,29 @@ before the last boot; unknown are those that may not be looked at.
 				return err
 			}
 			list := []participantJSON{}
+			var unseen error // what cannot be looked at does not hide the rest
 			for _, domain := range domains {
 				found, err := d.participants(domain)
 				if err != nil {
-					return err
+					unseen = errors.Join(unseen, err)
+					continue
 				}
 				for _, p := range found {
 					list = append(list, shown(p))
 				}
 			}
+			if len(list) == 0 && unseen != nil {
+				return unseen
+			}
 			if o.json() {
-				return writeJSON(cmd.OutOrStdout(), list)
+				return errors.Join(writeJSON(cmd.OutOrStdout(), list), unseen)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			fmt.Fprintln(w, "DOMAIN\tPID\tIN\tUSER\tSTATE\tPROGRAM\tPORTS")
 			for _, p := range list {
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(p.Domain), number(p.PID), p.inner(), dashed(p.User), p.State, dashed(printable(p.Program)), p.ports())
 			}
-			return w.Flush()
+			return errors.Join(w.Flush(), unseen)
 		},
 	}
 	d.addAll(cmd)

@@ -27,9 +27,13 @@ type domainFlags struct {
 }
 
 func (d *domainFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&d.name, "domain", "default", "the domain to take part in")
+	cmd.Flags().StringVar(&d.name, "domain", "default", "the domain")
 	cmd.Flags().StringVar(&d.config.Folder, "folder", "", "the folder of the domains (default: the user's private one)")
-	cmd.Flags().IntSliceVar(&d.config.Owners, "owner", nil, "take part with processes of this user id too; may be repeated")
+	cmd.Flags().IntSliceVar(&d.config.Owners, "owner", nil, "accept processes of this user id too; may be repeated")
+	cmd.RegisterFlagCompletionFunc("domain", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		names, _ := inspect.Domains(&d.config)
+		return names, cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 func (d *domainFlags) open() (*memlane.Domain, error) { return memlane.Open(d.name, &d.config) }

@@ -86,7 +86,7 @@ func (s *stat) show(snapshots []*inspect.Snapshot) error {
 		list = append(list, snapshotToJSON(snap, s.before[snap.Topic]))
 	}
 	if s.output.json() {
-		return writeJSON(s.out, list)
+		return s.output.write(s.out, list, s.watch.set)
 	}
 	if s.clear {
 		fmt.Fprint(s.out, "\x1b[H\x1b[2J")

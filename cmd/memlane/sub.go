@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/memlane/memlane/schema"
 	"github.com/memlane/memlane/shmsync"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // historyFlag is --history.
@@ -69,6 +71,7 @@ What is printed is passed on whenever there is no further message at once.`,
 			if s.json && s.raw {
 				return usagef("--json and --raw: give one of them")
 			}
+			s.binary = !s.json && !s.raw && term.IsTerminal(int(os.Stdout.Fd()))
 			s.out, s.stderr = bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), cmd.ErrOrStderr()
 			return s.run(cmd.Context(), args)
 		},
@@ -91,6 +94,7 @@ type sub struct {
 	limited  bool // to count
 	raw      bool
 	json     bool
+	binary   bool // a terminal shows messages as they are
 	timeout  patience
 	untilEnd bool
 	stderr   io.Writer
@@ -174,6 +178,7 @@ type topic struct {
 
 	schemas map[uint64]*schema.Schema // of the publishers, with --json; nil: it has none
 	decoded []byte                    // the last message, with --json
+	warned  bool                      // that there are values which a terminal does not show
 
 	met   bool // a publisher has been there
 	there bool // one has been there since it was said that there is none
@@ -296,6 +301,12 @@ func (t *topic) report(err error) error {
 }
 
 func (t *topic) print(m pubsub.Message) error {
+	if t.binary && !t.warned {
+		if schema, _ := t.s.Format(m.Publisher); schema != nil {
+			t.warned = true
+			t.say("the messages of %q are binary values with a schema: --json shows what they mean", t.name)
+		}
+	}
 	t.there = true
 	message := m.Data
 	if t.json {

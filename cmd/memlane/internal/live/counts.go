@@ -11,6 +11,7 @@ type Counts struct {
 	At        time.Time
 	published map[uint64]Tally    // by publisher
 	received  map[[2]uint64]Tally // by publisher and subscriber
+	complete  bool                // all have answered: who is here later is new
 }
 
 // Tally is what was counted.
@@ -18,7 +19,7 @@ type Tally struct{ Messages, Bytes, Lost uint64 }
 
 // CountsOf returns what a snapshot says.
 func CountsOf(s *inspect.Snapshot) Counts {
-	c := Counts{s.At, map[uint64]Tally{}, map[[2]uint64]Tally{}}
+	c := Counts{s.At, map[uint64]Tally{}, map[[2]uint64]Tally{}, len(s.Silent) == 0}
 	for _, p := range s.Publishers {
 		c.published[p.ID] = Tally{Messages: p.Published, Bytes: p.Bytes}
 		for _, sub := range p.Subscriptions {
@@ -28,9 +29,10 @@ func CountsOf(s *inspect.Snapshot) Counts {
 	return c
 }
 
-// Since returns what was counted since an earlier moment, by those who were there then too.
+// Since returns what was counted since an earlier moment, by those who are there: those who
+// were not then have counted all since.
 func (c Counts) Since(before Counts) (published, received Tally) {
-	return since(c.published, before.published), since(c.received, before.received)
+	return since(c.published, before.published, before.complete), since(c.received, before.received, before.complete)
 }
 
 // ReceivedSince returns how many messages of a publisher a subscriber has received since an
@@ -41,9 +43,9 @@ func (c Counts) ReceivedSince(before Counts, publisher, subscriber uint64) uint6
 	return now.Messages - min(now.Messages, then.Messages)
 }
 
-func since[K comparable](now, before map[K]Tally) (sum Tally) {
+func since[K comparable](now, before map[K]Tally, complete bool) (sum Tally) {
 	for id, n := range now {
-		if b, known := before[id]; known {
+		if b, known := before[id]; known || complete {
 			sum.Messages += n.Messages - min(n.Messages, b.Messages)
 			sum.Bytes += n.Bytes - min(n.Bytes, b.Bytes)
 			sum.Lost += n.Lost - min(n.Lost, b.Lost)

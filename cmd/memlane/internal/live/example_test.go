@@ -7,6 +7,24 @@ import (
 	"github.com/memlane/memlane/inspect"
 )
 
+// Who was not there before has counted all since, if all had answered then.
+func ExampleCounts_Since() {
+	snapshot := func(publishers ...inspect.Publisher) *inspect.Snapshot {
+		return &inspect.Snapshot{Publishers: publishers}
+	}
+	before := live.CountsOf(snapshot(inspect.Publisher{ID: 1, Published: 10}))
+	now := live.CountsOf(snapshot(inspect.Publisher{ID: 1, Published: 15}, inspect.Publisher{ID: 2, Published: 100}))
+	published, _ := now.Since(before)
+	fmt.Println(published.Messages)
+	unsure := snapshot(inspect.Publisher{ID: 1, Published: 10})
+	unsure.Silent = []inspect.Silent{{Role: "publisher"}}
+	published, _ = now.Since(live.CountsOf(unsure))
+	fmt.Println(published.Messages)
+	// Output:
+	// 105
+	// 5
+}
+
 // A publisher waits for one of three subscribers: those that are the most behind, but who
 // peeks, for whom nobody waits.
 func ExampleLags() {

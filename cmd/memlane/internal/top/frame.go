@@ -25,7 +25,7 @@ type Topic struct {
 	Subscribers int          `json:"subscribers"`
 	Messages    float64      `json:"messages_per_second"`
 	Bytes       float64      `json:"bytes_per_second"`
-	Lost        float64      `json:"lost_per_second"` // by all subscribers
+	Lost        float64      `json:"lost_per_second"` // by all subscribers, the mean of ten intervals
 	Published   uint64       `json:"published"`       // messages, by the publishers that are there
 	Waiting     bool         `json:"waiting"`         // a publisher waits for a subscriber
 	Silent      int          `json:"not_answering"`   // publishers and subscribers
@@ -35,12 +35,12 @@ type Topic struct {
 // Subscriber is one of a publisher's.
 type Subscriber struct {
 	ID        uint64  `json:"-"`
-	PID       int     `json:"pid"`     // 0: not known here
-	Program   string  `json:"program"` // "": unknown
-	State     string  `json:"state"`   // of its process
-	Received  float64 `json:"received_per_second"`
-	Lag       uint64  `json:"lag"`         // messages before it
-	Behind    float64 `json:"behind_part"` // of the ring: 1 is all
+	PID       int     `json:"pid"`                 // 0: not known here
+	Program   string  `json:"program"`             // "": unknown
+	State     string  `json:"state"`               // of its process
+	Received  float64 `json:"received_per_second"` // the mean of ten intervals
+	Lag       uint64  `json:"lag"`                 // messages before it
+	Behind    float64 `json:"behind_part"`         // of the ring: 1 is all
 	Lost      uint64  `json:"lost"`
 	Holds     int     `json:"holds"`
 	Slow      float64 `json:"slow_seconds"` // 0: it is not
@@ -59,9 +59,13 @@ type Process struct {
 
 // Camera takes frames.
 type Camera struct {
-	Looker *live.Looker // of all topics
-	before map[string]live.Counts
+	Looker *live.Looker             // of all topics
+	before map[string][]live.Counts // the last ones, the oldest first
 }
+
+// looksOfMean are those whose mean is shown of what subscribers count, which they do only now
+// and then while there is more.
+const looksOfMean = 10
 
 // Take looks at the domain.
 func (c *Camera) Take() (*Frame, error) {
@@ -74,15 +78,13 @@ func (c *Camera) Take() (*Frame, error) {
 		return nil, err
 	}
 	f := &Frame{At: time.Now(), Domain: c.Looker.Domain, Topics: []Topic{}, Processes: []Process{}}
-	now := map[string]live.Counts{}
+	now := map[string][]live.Counts{}
 	for _, s := range snapshots {
 		counts := live.CountsOf(s)
-		now[s.Topic] = counts
-		before, known := c.before[s.Topic]
-		if !known {
-			before = counts
-		}
-		f.Topics = append(f.Topics, topic(s, there, counts, before))
+		all := append(c.before[s.Topic], counts)
+		all = all[max(0, len(all)-looksOfMean-1):]
+		now[s.Topic] = all
+		f.Topics = append(f.Topics, topic(s, there, all))
 	}
 	c.before = now
 	for _, p := range there {
@@ -101,7 +103,9 @@ func (c *Camera) Take() (*Frame, error) {
 	return f, nil
 }
 
-func topic(s *inspect.Snapshot, there []inspect.Participant, now, before live.Counts) Topic {
+// topic is what a snapshot shows, and what has changed since the ones before, the oldest first
+// and its own last.
+func topic(s *inspect.Snapshot, there []inspect.Participant, all []live.Counts) Topic {
 	t := Topic{Name: s.Topic, Publishers: len(s.Publishers), Subscribed: []Subscriber{}}
 	subscribers := map[uint64]bool{}
 	for _, w := range s.Waiting {
@@ -117,19 +121,21 @@ func topic(s *inspect.Snapshot, there []inspect.Participant, now, before live.Co
 			t.Publishers++
 		}
 	}
-	seconds := now.At.Sub(before.At).Seconds()
-	rate := func(n uint64) float64 {
+	now, before, oldest := all[len(all)-1], all[max(0, len(all)-2)], all[0]
+	rate := func(n uint64, since live.Counts) float64 {
+		seconds := now.At.Sub(since.At).Seconds()
 		if seconds <= 0 {
 			return 0
 		}
 		return float64(n) / seconds
 	}
-	published, received := now.Since(before)
-	t.Messages, t.Bytes, t.Lost = rate(published.Messages), rate(published.Bytes), rate(received.Lost)
+	published, _ := now.Since(before)
+	_, received := now.Since(oldest)
+	t.Messages, t.Bytes, t.Lost = rate(published.Messages, before), rate(published.Bytes, before), rate(received.Lost, oldest)
 	for _, l := range live.Lags([]*inspect.Snapshot{s}, there) {
 		subscribers[l.ID] = true
 		t.Subscribed = append(t.Subscribed, Subscriber{ID: l.ID, PID: l.PID, Program: l.Program, State: l.State,
-			Received: rate(now.ReceivedSince(before, l.Publisher, l.ID)), Lag: l.Lag, Behind: l.Part(), Lost: l.Lost, Holds: l.Holds,
+			Received: rate(now.ReceivedSince(oldest, l.Publisher, l.ID), oldest), Lag: l.Lag, Behind: l.Part(), Lost: l.Lost, Holds: l.Holds,
 			Slow: l.Slow.Seconds(), WaitedFor: l.WaitedFor, Note: l.Note()})
 	}
 	t.Subscribers = len(subscribers)

@@ -9,6 +9,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"charm.land/lipgloss/v2"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/dustin/go-humanize"
 )
 
@@ -20,6 +21,9 @@ var (
 	bad     = lipgloss.NewStyle().Foreground(lipgloss.Red)
 )
 
+// nameMost is how much of a topic's name is shown.
+const nameMost = 32
+
 const helpText = `↑ ↓ PgUp PgDn  select a topic, whose subscribers are shown below
 s              sort topics by the next of: name, messages/s, bytes/s, slowest
 Tab            the processes of the domain, and back
@@ -29,7 +33,8 @@ q Esc Ctrl-C   end
 
 BEHIND is how much of a publisher's ring is before a subscriber: at 100 % it loses messages,
 or is waited for. SLOW SINCE is when its publisher has first seen it have half of the ring
-before it, or something and not move. Nobody waits for this view, or is slower for it.`
+before it, or something and not move. RECEIVED/S and LOST/S are means of ten looks, because a
+subscriber counts only now and then while there is more. Nobody waits for this view, or is slower for it.`
 
 // View is of tea.Model.
 func (m *model) View() tea.View {
@@ -52,7 +57,7 @@ func (m *model) View() tea.View {
 	for len(lines) < m.height-1 {
 		lines = append(lines, "")
 	}
-	lines = append(lines, faint.Render("↑↓ select  s sort: "+orderNames[m.order]+"  Tab processes  p pause  +/- interval  ? help  q quit"))
+	lines = append(lines, faint.Render("q quit  ? help  ↑↓ select  s sort: "+orderNames[m.order]+"  Tab processes  p pause  +/- interval"))
 	cut := lipgloss.NewStyle().MaxWidth(m.width)
 	for i := range lines {
 		lines[i] = cut.Render(lines[i])
@@ -87,9 +92,9 @@ func (m *model) title() string {
 func (m *model) topicRows() int { return max((m.height-6)/2, 3) }
 
 func (m *model) topics() []string {
-	t := newTable("<TOPIC", "PUBS", "SUBS", "MESSAGES/S", "BYTES/S", "LOST/S", "BEHIND", "<SLOWEST")
+	t := newTable("<TOPIC", "5PUBS", "4SUBS", "MESSAGES/S", "3BYTES/S", "2LOST/S", "1BEHIND", "<SLOWEST")
 	if len(m.frame.Topics) == 0 {
-		return append(t.lines(), faint.Render("nobody takes part in any topic"))
+		return append(t.lines(m.width), faint.Render("nobody takes part in any topic"))
 	}
 	end := min(m.first+m.topicRows(), len(m.frame.Topics))
 	for _, one := range m.frame.Topics[m.first:end] {
@@ -116,10 +121,10 @@ func (m *model) topics() []string {
 		if one.Name == m.selected {
 			style = chosen
 		}
-		t.add(style, printable(one.Name), strconv.Itoa(one.Publishers), strconv.Itoa(one.Subscribers), perSecond(one.Messages),
+		t.add(style, short(one.Name, nameMost), strconv.Itoa(one.Publishers), strconv.Itoa(one.Subscribers), perSecond(one.Messages),
 			humanize.IBytes(uint64(one.Bytes)), perSecond(one.Lost), behind, slowest)
 	}
-	lines := t.lines()
+	lines := t.lines(m.width)
 	if hidden := len(m.frame.Topics) - (end - m.first); hidden > 0 {
 		lines = append(lines, faint.Render(fmt.Sprintf("%d more", hidden)))
 	}
@@ -136,9 +141,9 @@ func (m *model) subscribers() []string {
 		for _, v := range history {
 			most = max(most, v)
 		}
-		lines := []string{fmt.Sprintf("%s  %s  %s/s now, %s/s at most", bold.Render(printable(one.Name)), sparkline(history, most),
+		lines := []string{fmt.Sprintf("%s  %s  %s/s now, %s/s at most", bold.Render(short(one.Name, nameMost)), sparkline(history, most),
 			perSecond(one.Messages), perSecond(most))}
-		t := newTable("<SUBSCRIBER", "<STATE", "RECEIVED/S", "LAG", "BEHIND", "LOST", "HOLDS", "<SLOW SINCE", "<NOTE")
+		t := newTable("<SUBSCRIBER", "<STATE", "3RECEIVED/S", "6LAG", "1BEHIND", "4LOST", "5HOLDS", "<2SLOW SINCE", "<NOTE")
 		for _, s := range one.Subscribed {
 			style := lipgloss.NewStyle()
 			switch {
@@ -151,13 +156,13 @@ func (m *model) subscribers() []string {
 			t.add(style, s.process(), s.State, perSecond(s.Received), humanize.Comma(int64(s.Lag)), percent(s.Behind),
 				humanize.Comma(int64(s.Lost)), strconv.Itoa(s.Holds), dashed(since), dashed(s.Note))
 		}
-		return append(lines, t.lines()...)
+		return append(lines, t.lines(m.width)...)
 	}
 	return nil
 }
 
 func (m *model) processes() []string {
-	t := newTable("PID", "<STATE", "PUBLISHES", "SUBSCRIBES", "<PROGRAM")
+	t := newTable("PID", "<STATE", "1PUBLISHES", "2SUBSCRIBES", "<PROGRAM")
 	for _, p := range m.frame.Processes {
 		style := lipgloss.NewStyle()
 		if p.State != "alive" {
@@ -169,7 +174,7 @@ func (m *model) processes() []string {
 		}
 		t.add(style, pid, p.State, strconv.Itoa(p.Publishes), strconv.Itoa(p.Subscribes), dashed(printable(p.Program)))
 	}
-	return t.lines()
+	return t.lines(m.width)
 }
 
 // since says from when on a subscriber has been slow; "" if it is not.
@@ -192,10 +197,12 @@ func (s *Subscriber) process() string {
 	return printable(filepath.Base(s.Program)) + " " + pid
 }
 
-// table is columns of text, of which those whose heading begins with < are on the left.
+// table is columns of text. Of a heading, < has the column on the left, and digits say how
+// soon it is left out where there is not enough room for all: the largest first.
 type table struct {
 	heads  []string
 	left   []bool
+	drop   []int
 	rows   [][]string
 	styles []lipgloss.Style
 }
@@ -203,8 +210,9 @@ type table struct {
 func newTable(heads ...string) *table {
 	t := &table{}
 	for _, h := range heads {
-		name, left := strings.CutPrefix(h, "<")
-		t.heads, t.left = append(t.heads, name), append(t.left, left)
+		name := strings.TrimLeft(h, "<0123456789")
+		order, _ := strconv.Atoi(strings.Trim(h[:len(h)-len(name)], "<"))
+		t.heads, t.left, t.drop = append(t.heads, name), append(t.left, strings.HasPrefix(h, "<")), append(t.drop, order)
 	}
 	return t
 }
@@ -213,16 +221,39 @@ func (t *table) add(style lipgloss.Style, cells ...string) {
 	t.rows, t.styles = append(t.rows, cells), append(t.styles, style)
 }
 
-func (t *table) lines() []string {
+// lines returns the table, in so many columns of the terminal if that can be.
+func (t *table) lines(width int) []string {
 	widths := make([]int, len(t.heads))
 	for _, row := range append([][]string{t.heads}, t.rows...) {
 		for i, cell := range row {
 			widths[i] = max(widths[i], lipgloss.Width(cell))
 		}
 	}
+	shown := make([]bool, len(t.heads))
+	for i := range shown {
+		shown[i] = true
+	}
+	for {
+		total, next := -2, -1
+		for i, w := range widths {
+			if shown[i] {
+				total += w + 2
+				if t.drop[i] > 0 && (next < 0 || t.drop[i] > t.drop[next]) {
+					next = i
+				}
+			}
+		}
+		if total <= width || next < 0 {
+			break
+		}
+		shown[next] = false
+	}
 	join := func(row []string) string {
 		var b strings.Builder
 		for i, cell := range row {
+			if !shown[i] {
+				continue
+			}
 			space := strings.Repeat(" ", widths[i]-lipgloss.Width(cell))
 			if t.left[i] {
 				b.WriteString(cell + space + "  ")
@@ -238,6 +269,9 @@ func (t *table) lines() []string {
 	}
 	return lines
 }
+
+// short is a name of so many columns at most.
+func short(name string, most int) string { return ansi.Truncate(printable(name), most, "…") }
 
 // sparkline draws values, of which the largest is most.
 func sparkline(values []float64, most float64) string {
