@@ -14,6 +14,7 @@ import (
 	"github.com/memlane/memlane/cmd/memlane/internal/live"
 	"github.com/memlane/memlane/inspect"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/schema"
 	"github.com/spf13/cobra"
 )
 
@@ -117,6 +118,11 @@ goes on, leaves or dies. Under drop-oldest it never waits: such a subscriber
 loses the oldest messages, and is told how many.
 
 Lines that are there at once are published together; no line waits for another.
+With --schema each line is a value as JSON, as "memlane sub --json" prints it, and is
+published as the bytes that the schema says: subscribers of that type get it. A file has
+the schema, which "memlane info TOPIC" shows of a topic that has one, and spec/schema.md
+describes. A line that is no such value ends pub, after those before it.
+
 Subscribers get everything even if pub has ended, but not if they come after that.
 At the end it says on standard error what it has done.`,
 		Args: cobra.MinimumNArgs(1),
@@ -128,6 +134,9 @@ At the end it says on standard error what it has done.`,
 			if p.rate < 0 || math.IsNaN(p.rate) || math.IsInf(p.rate, 0) || cmd.Flags().Changed("rate") && p.rate == 0 {
 				return usagef("--rate %g: give a number of messages a second, more than 0", p.rate)
 			}
+			if p.schemaFile != "" && (p.whole || p.contentType != "") {
+				return usagef("--schema goes with neither --whole nor --content-type")
+			}
 			p.stderr = cmd.ErrOrStderr()
 			return p.run(cmd.Context(), args[0], args[1:])
 		},
@@ -137,6 +146,8 @@ At the end it says on standard error what it has done.`,
 	cmd.Flags().Float64Var(&p.rate, "rate", 0, "publish at most so many messages a second")
 	cmd.Flags().IntVar(&p.count, "count", 0, "end after so many messages")
 	cmd.Flags().Var(&p.policy, "policy", "what happens when a subscriber is slow")
+	cmd.Flags().StringVar(&p.schemaFile, "schema", "", "lines are values as JSON, of the schema in this file")
+	cmd.Flags().StringVar(&p.contentType, "content-type", "", "what the messages are, such as application/json: subscribers that want another type are refused")
 	cmd.Flags().BoolVar(&p.noWait, "no-wait", false, "do not wait for a first subscriber")
 	cmd.RegisterFlagCompletionFunc("policy", cobra.FixedCompletions([]string{"block", "drop-oldest"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
@@ -151,6 +162,10 @@ type pub struct {
 	limited bool // to count
 	noWait  bool
 	stderr  io.Writer
+
+	schemaFile, contentType string
+	schema                  *schema.Schema // nil: messages are lines
+	lines                   int            // that were read, with a schema
 
 	p         *pubsub.Publisher
 	begun     time.Time
@@ -172,7 +187,16 @@ func (p *pub) run(ctx context.Context, topic string, files []string) error {
 		return err
 	}
 	defer d.Close()
-	c := pubsub.PublisherConfig{Policy: pubsub.Policy(p.policy)}
+	if p.schemaFile != "" {
+		text, err := os.ReadFile(p.schemaFile)
+		if err != nil {
+			return err
+		}
+		if p.schema, err = schema.Parse(text); err != nil {
+			return fmt.Errorf("%s: %w", p.schemaFile, err)
+		}
+	}
+	c := pubsub.PublisherConfig{Policy: pubsub.Policy(p.policy), Schema: p.schema, ContentType: p.contentType}
 	if p.whole {
 		c.ArenaLimit = arenaFor(files)
 	}
@@ -199,7 +223,13 @@ func (p *pub) run(ctx context.Context, topic string, files []string) error {
 	if p.whole {
 		err = in.whole(ctx, func(content []byte) error { return p.publish(ctx, [][]byte{content}) })
 	} else {
-		err = in.lines(ctx, func(lines [][]byte) error { return p.publish(ctx, lines) })
+		err = in.lines(ctx, func(lines [][]byte) error {
+			lines, bad := p.encode(lines)
+			if err := p.publish(ctx, lines); err != nil {
+				return err
+			}
+			return bad
+		})
 	}
 	if errors.Is(err, errEnough) {
 		err = nil
@@ -217,6 +247,23 @@ func arenaFor(files []string) int {
 		}
 	}
 	return int(min(max(256<<20, 4*most), 1<<40))
+}
+
+// encode returns the messages that lines mean, up to one that means none, and why.
+func (p *pub) encode(lines [][]byte) ([][]byte, error) {
+	if p.schema == nil {
+		return lines, nil
+	}
+	var messages [][]byte
+	for _, line := range lines {
+		p.lines++
+		m, err := p.schema.AppendMessage(nil, line)
+		if err != nil {
+			return messages, fmt.Errorf("line %d: %w", p.lines, err)
+		}
+		messages = append(messages, m)
+	}
+	return messages, nil
 }
 
 // publish publishes messages, in batches, at the rate that was asked for.

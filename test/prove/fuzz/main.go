@@ -36,6 +36,7 @@ var targets = []struct {
 	{"internal/ring", "FuzzTopic", 60},
 	{"pubsub", "FuzzWire", 150},
 	{"schema", "FuzzSchema", 15},
+	{"schema", "FuzzAppendMessage", 15},
 	{"internal/format", "FuzzFormat", 5},
 }
 
