@@ -32,7 +32,7 @@ var targets = []struct {
 	{"internal/meet", "FuzzPort", 150},
 	{"internal/meet", "FuzzReject", 40},
 	{"internal/meet", "FuzzFolder", 100},
-	{"internal/observe", "FuzzDecode", 120},
+	{"internal/observe", "FuzzDecode", 105},
 	{"internal/ring", "FuzzTopic", 60},
 	{"pubsub", "FuzzWire", 150},
 	{"schema", "FuzzSchema", 15},
