@@ -30,7 +30,7 @@ type Meter struct {
 
 // Published is how much was published.
 type Published struct {
-	Messages, Bytes uint64
+	Messages, Bytes uint64 // in all
 }
 
 // minus returns what was added since an earlier count. Somebody broken can count backwards.

@@ -253,3 +253,44 @@ func ExampleSubscriberConfig() {
 	// true
 	// <nil>
 }
+
+// One goroutine for several topics: what comes first is served first.
+func ExampleGroup() {
+	folder, err := os.MkdirTemp("", "memlane")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	domain, err := memlane.Open("shop", &memlane.Config{Folder: folder})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer domain.Close()
+	var members []pubsub.Member
+	names := []string{"orders", "returns"}
+	for _, name := range names {
+		s, err := pubsub.Subscribe(domain, name, nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		members = append(members, s)
+	}
+	returns, err := pubsub.Publish(domain, "returns", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	if err := returns.WaitSubscribers(ctx, 1); err != nil {
+		log.Fatal(err)
+	}
+	if err := returns.Publish(ctx, []byte("one espresso, cold")); err != nil {
+		log.Fatal(err)
+	}
+	group, err := pubsub.NewGroup(members...)
+	if err != nil {
+		log.Fatal(err)
+	}
+	member, message, err := group.Receive(ctx)
+	fmt.Println(names[member], string(message.Data), err)
+	// Output: returns one espresso, cold <nil>
+}

@@ -42,6 +42,7 @@ func TestMain(m *testing.M) {
 		"contained":             contained,
 		"probe":                 probe,
 		"without proc":          withoutProc,
+		"publish topics":        publishTopics,
 		"flight":                flight,
 		"few receiver":          fewReceiver,
 		"limited":               limited,

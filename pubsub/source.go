@@ -363,7 +363,7 @@ func (s *Subscriber) change(sources []*source) {
 	s.sources.Store(&sources)
 	close(s.news)
 	s.news = make(chan struct{})
-	s.bell.Ring()
+	s.ring()
 }
 
 // Lost is of [meet.Handler].

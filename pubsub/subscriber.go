@@ -77,7 +77,8 @@ type Subscriber struct {
 
 	sources atomic.Pointer[[]*source] // that have been granted; changed with mu
 	closed  atomic.Bool
-	bell    wait.Bell // rung when the sources change, and by Close
+	bell    wait.Bell // see ring
+	group   atomic.Pointer[Group]
 
 	unreported atomic.Bool // whether there are any of refused; changed with mu
 
@@ -408,7 +409,7 @@ func (s *Subscriber) ended(src *source, err error) error {
 			}
 		}
 		src.drained = true
-		s.bell.Ring() // so that nobody sleeps before the second look
+		s.ring() // so that nobody sleeps before the second look
 		return nil
 	}
 	if lagged, ok := err.(*ring.LaggedError); ok {
@@ -468,20 +469,8 @@ func (s *Subscriber) wait(ctx context.Context) error {
 	if s.spin(sources) {
 		return nil
 	}
-	s.on = s.on[:0]
-	ready := false
-	for _, src := range sources {
-		if src.gone.Load() {
-			ready = true
-			break
-		}
-		word, seen, ok := src.reader.Sleep()
-		if !ok {
-			ready = true
-			break
-		}
-		s.on = append(s.on, wait.On{Word: word, Seen: seen})
-	}
+	var ready bool
+	s.on, ready = sleep(sources, s.on[:0])
 	var err error
 	switch {
 	case ready:
@@ -491,10 +480,49 @@ func (s *Subscriber) wait(ctx context.Context) error {
 	default:
 		err = wait.ParkAny(ctx, s.on, &s.bell, rung)
 	}
+	awake(sources)
+	return err
+}
+
+// ring has whoever waits look again: the sources have changed, or it is closed.
+func (s *Subscriber) ring() {
+	s.bell.Ring()
+	if g := s.group.Load(); g != nil {
+		g.bell.Ring()
+	}
+}
+
+// sleep says that the receiving goroutine is going to sleep until one of the sources has a
+// message, and adds the words to sleep on. If one has something already, ready is true. In
+// either case awake must follow.
+func sleep(sources []*source, on []wait.On) (all []wait.On, ready bool) {
+	for _, src := range sources {
+		if src.gone.Load() {
+			return on, true
+		}
+		word, seen, ok := src.reader.Sleep()
+		if !ok {
+			return on, true
+		}
+		on = append(on, wait.On{Word: word, Seen: seen})
+	}
+	return on, false
+}
+
+// awake says that it does not sleep any more.
+func awake(sources []*source) {
 	for _, src := range sources {
 		src.reader.Awake()
 	}
-	return err
+}
+
+// stamps adds the words to look at while one waits for a message.
+func stamps(sources []*source, on []wait.On) []wait.On {
+	for _, src := range sources {
+		word, seen := src.reader.Stamp()
+		on = append(on, wait.On{Word: word, Seen: seen})
+	}
+	return on
 }
 
 // spin looks for a while, and says whether there is something.
@@ -502,11 +530,7 @@ func (s *Subscriber) spin(sources []*source) bool {
 	if len(sources) == 0 {
 		return false
 	}
-	s.on = s.on[:0]
-	for _, src := range sources {
-		word, seen := src.reader.Stamp()
-		s.on = append(s.on, wait.On{Word: word, Seen: seen})
-	}
+	s.on = stamps(sources, s.on[:0])
 	return s.spinner.SpinAny(s.on)
 }
 
@@ -517,7 +541,7 @@ func (s *Subscriber) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
-	s.bell.Ring()
+	s.ring()
 	err := s.domain.Remove(s.port)
 	s.domain.Disown(s)
 	s.mu.Lock()
