@@ -89,6 +89,7 @@ var policy = []row{
 	{dir: ".", layer: 6},
 	{dir: "pubsub", layer: 7},
 	{dir: "inspect", layer: 8},
+	{dir: "logtopic", layer: 8},
 	{dir: "doctor", layer: 9},
 	{dir: "export/prometheus", layer: 9, external: []string{"github.com/prometheus/client_golang/prometheus"}},
 }
