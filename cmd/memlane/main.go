@@ -163,7 +163,7 @@ Begin with "memlane demo". The simplest use is "memlane server", then
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newList(), newProcesses(), newClean(), newDoctor(), newMetrics(), newStat(), newHz(), newBw(), newLag(), newInfo(), newTop(), newDemo(), newDemoPeer())
+	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newLogs(), newList(), newProcesses(), newClean(), newDoctor(), newMetrics(), newStat(), newHz(), newBw(), newLag(), newInfo(), newTop(), newDemo(), newDemoPeer())
 	root.AddCommand(newBench(), newBenchWorker())
 	return root
 }
