@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/slogtest"
 	"time"
@@ -43,6 +44,13 @@ func open(t testing.TB, folder string) *memlane.Domain {
 	}
 	t.Cleanup(func() { d.Close() })
 	return d
+}
+
+// soon ends when a test waits in vain.
+func soon(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(background, 30*time.Second)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // pair is a handler, and who receives what it publishes.
@@ -93,6 +101,11 @@ type fragile struct{ text string }
 
 func (f *fragile) Error() string { return f.text }
 
+// nothing is a group that is empty, which only its value knows.
+type nothing struct{}
+
+func (nothing) LogValue() slog.Value { return slog.GroupValue() }
+
 type broken struct{}
 
 func (broken) MarshalJSON() ([]byte, error) { panic("it is broken") }
@@ -116,7 +129,7 @@ func TestSameAsJSONHandler(t *testing.T) {
 		"error":    func(l *slog.Logger) { l.Info("m", "err", fmt.Errorf("open: %w", os.ErrNotExist)) },
 		"no value": func(l *slog.Logger) { l.Info("m", []any{"alone"}...) },
 		"escapes": func(l *slog.Logger) {
-			l.Info("\"\\\n\r\t\b\x00\x1b[31m", "k\"\n", "12345678\"", "long", strings.Repeat("plain ", 9)+"\\")
+			l.Info("\"\\\n\r\t\b\x00\x1b[31m", "k\"\n", "12345678\"", "q", `1234"678`, "s", `1234\678`, "long", strings.Repeat("plain ", 9)+"\\")
 		},
 		"languages":     func(l *slog.Logger) { l.Info("größer als 日本", "schlüssel", "\u2028", "x", "1234567é") },
 		"not UTF-8":     func(l *slog.Logger) { l.Info("a\xffb", "k", "\xc3") },
@@ -131,12 +144,13 @@ func TestSameAsJSONHandler(t *testing.T) {
 		"only empty":    func(l *slog.Logger) { l.With("a", 1).WithGroup("g").Info("m", slog.Group("h")) },
 		"group later":   func(l *slog.Logger) { l.WithGroup("g").With("a", 1).Info("m") },
 		"one of two": func(l *slog.Logger) {
-			g := l.WithGroup("g").WithGroup("h")
-			a, b := g.With("a", 1), g.With("b", 2)
-			a.Info("m", "x", 1)
-			b.Info("m", "x", 2)
-			g.WithGroup("i").Info("m", "x", 3)
-			g.WithGroup("j").Info("m", "x", 4)
+			// Of different ones, with room behind what they have in common.
+			g := l.With("long enough for some room behind", 1).WithGroup("g").WithGroup("h").WithGroup("i")
+			a, b, c, d := g.WithGroup("j"), g.WithGroup("k"), l.With("long enough for some room behind", 1), g.With("a", 1)
+			e, f, h, i := c.With("b", 2), c.With("c", 3), d.With("b", 4), d.With("c", 5)
+			for _, l := range []*slog.Logger{a, b, c, d, e, f, g, h, i} {
+				l.Info("m", "x", 1)
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -170,6 +184,20 @@ func TestSameAsJSONHandler(t *testing.T) {
 				t.Errorf("there is more: %v", err)
 			}
 		})
+	}
+}
+
+// A group is left out though only its values know that nothing is in it, where JSONHandler
+// has an empty one.
+func TestResolvedToNothing(t *testing.T) {
+	h, s := pair(t, nil)
+	log := slog.New(h).WithGroup("g")
+	log.Info("m", "h", nothing{}, "i", nothing{})
+	log.With("h", nothing{}).Info("m")
+	for range 2 {
+		if g, there := next(t, s)["g"]; there {
+			t.Errorf("there is %v", g)
+		}
 	}
 }
 
@@ -219,7 +247,7 @@ func TestLevel(t *testing.T) {
 // What any message and key become is what package json makes of them.
 func FuzzRecord(f *testing.F) {
 	h, s := pair(f, nil)
-	proctest.Fuzz(f, [][]byte{[]byte("plain, and longer than a word"), []byte("\"\\\n\x00\x1f\x20\x7f\x80"), []byte("1234567\xe2\x80\xa8é\xff"), {}}, func(b []byte) error {
+	proctest.Fuzz(f, [][]byte{[]byte("plain, and longer than a word"), []byte("\"\\\n\x00\x1f\x20\x7f\x80"), []byte("esc\x1bape!"), []byte("1234567\xe2\x80\xa8é\xff"), {}}, func(b []byte) error {
 		text := string(b)
 		r := slog.NewRecord(time.Time{}, slog.LevelInfo, text, 0)
 		r.AddAttrs(slog.String("k"+text, text))
@@ -257,7 +285,7 @@ func (c chatty) LogValue() slog.Value {
 // Many goroutines log at once, with values that log too: each record is whole, those of a
 // goroutine are in order, and what is received and lost is what was logged.
 func TestManyGoroutines(t *testing.T) {
-	const goroutines, each = 8, 2000
+	const goroutines, each = 8, 20_000
 	h, s := pair(t, &logtopic.Config{Slots: 64})
 	done := make(chan struct{})
 	go func() {
@@ -276,8 +304,9 @@ func TestManyGoroutines(t *testing.T) {
 	}()
 	var received, lost uint64
 	last := map[float64]float64{}
+	soon := soon(t)
 	for received+lost < 2*goroutines*each {
-		m, err := s.Receive(background)
+		m, err := s.Receive(soon)
 		var lagged *pubsub.LaggedError
 		if errors.As(err, &lagged) {
 			lost += lagged.Lost
@@ -364,6 +393,45 @@ func TestDropped(t *testing.T) {
 	log.Info("m")
 	if err := h.Handle(background, r); !errors.Is(err, pubsub.ErrClosed) || h.Dropped() != 7 {
 		t.Errorf("%v, %d dropped", err, h.Dropped())
+	}
+}
+
+// A handler is closed while goroutines log: what is received is what was not dropped.
+func TestClosing(t *testing.T) {
+	for range 200 {
+		h, s := pair(t, nil)
+		var logged atomic.Uint64
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				log := slog.New(h)
+				for h.Dropped() == 0 {
+					log.Info("m")
+					logged.Add(1)
+				}
+			})
+		}
+		if err := h.Close(); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+		var received uint64
+		for s.Publishers() > 0 {
+			_, err := s.TryReceive()
+			var lagged *pubsub.LaggedError
+			switch {
+			case err == nil:
+				received++
+			case errors.As(err, &lagged):
+				received += lagged.Lost
+			case err != pubsub.ErrEmpty:
+				t.Fatal(err)
+			}
+		}
+		if received+h.Dropped() != logged.Load() {
+			t.Fatalf("%d received or lost, %d dropped, of %d", received, h.Dropped(), logged.Load())
+		}
+		s.Close()
 	}
 }
 

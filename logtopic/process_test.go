@@ -196,8 +196,9 @@ func TestDropsAreTold(t *testing.T) {
 	const n = 5000
 	p := proctest.Start(t, nil, "drop", folder, strconv.Itoa(n))
 	var received, lost, dropped uint64
+	soon := soon(t)
 	for last := false; !last; {
-		m, err := s.Receive(background)
+		m, err := s.Receive(soon)
 		var lagged *pubsub.LaggedError
 		if errors.As(err, &lagged) {
 			lost += lagged.Lost
