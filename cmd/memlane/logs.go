@@ -94,6 +94,7 @@ type records struct {
 
 	begun bool          // all that was there is printed
 	early []earlyRecord // that was there, and is not printed yet
+	bytes int           // of those
 }
 
 // logging is a process that logs.
@@ -110,11 +111,15 @@ type earlyRecord struct {
 }
 
 const (
-	// earlyMost is how many records are brought in order at first.
-	earlyMost = 1 << 17
+	// earlyMost is how many bytes of records are brought in order at first, and what each
+	// takes besides its line.
+	earlyMost = 64 << 20
+	earlyEach = 64
 	// processesMost is of how many processes it is remembered what they have dropped: if
 	// there were more, it may be told again.
 	processesMost = 1 << 14
+	// unnamedMost is how many losses wait for a record that says of whom they are.
+	unnamedMost = 1024
 )
 
 func (r *records) print(m pubsub.Message) error {
@@ -138,7 +143,7 @@ func (r *records) print(m pubsub.Message) error {
 		p.latest = at
 	}
 	r.early = append(r.early, earlyRecord{p.latest, bytes.Clone(line)})
-	if len(r.early) == earlyMost {
+	if r.bytes += len(line) + earlyEach; r.bytes > earlyMost {
 		return r.begin()
 	}
 	return nil
@@ -158,10 +163,7 @@ func (r *records) begin() error {
 }
 
 func (r *records) idle() error {
-	for _, e := range r.unnamed {
-		r.tellLost(fmt.Sprintf("publisher %016x", e.Publisher), e.Lost)
-	}
-	r.unnamed = nil
+	r.tellUnnamed()
 	if !r.begun {
 		return r.begin()
 	}
@@ -173,9 +175,19 @@ func (r *records) idle() error {
 func (r *records) lost(e *pubsub.LaggedError) {
 	if p, ok := r.processes[e.Publisher]; ok {
 		r.tellLost(p.name, e.Lost)
-	} else {
-		r.unnamed = append(r.unnamed, e)
+		return
 	}
+	r.unnamed = append(r.unnamed, e)
+	if len(r.unnamed) == unnamedMost { // of who publishes no records at all
+		r.tellUnnamed()
+	}
+}
+
+func (r *records) tellUnnamed() {
+	for _, e := range r.unnamed {
+		r.tellLost(fmt.Sprintf("publisher %016x", e.Publisher), e.Lost)
+	}
+	r.unnamed = nil
 }
 
 func (r *records) tellLost(whose string, n uint64) {
