@@ -117,7 +117,9 @@ func TestSameAsJSONHandler(t *testing.T) {
 		"nothing": func(l *slog.Logger) { l.Info("") },
 		"kinds":   func(l *slog.Logger) { l.Info("m", "s", "t", "i", -1, "u", uint64(math.MaxUint64), "b", true) },
 		"times":   func(l *slog.Logger) { l.Info("m", "t", now, "d", time.Hour) },
-		"floats":  func(l *slog.Logger) { l.Info("m", "a", 0.1, "b", 1e-7, "c", 1e21, "d", math.Copysign(0, -1), "e", math.MaxFloat64) },
+		"floats": func(l *slog.Logger) {
+			l.Info("m", "a", 0.1, "b", 1e-7, "c", 1e21, "d", math.Copysign(0, -1), "e", math.MaxFloat64)
+		},
 		"levels": func(l *slog.Logger) {
 			l.Debug("a")
 			l.Warn("b")
