@@ -400,7 +400,7 @@ func TestDropped(t *testing.T) {
 
 // A handler is closed while goroutines log: what is received is what was not dropped.
 func TestClosing(t *testing.T) {
-	for range 200 {
+	for range 50 {
 		h, s := pair(t, nil)
 		var logged atomic.Uint64
 		var all sync.WaitGroup

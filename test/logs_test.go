@@ -1,6 +1,7 @@
 package test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ func logRecords(args []string) error {
 			message = strings.Repeat("x", 64<<10)
 		}
 		for range n {
-			log.LogAttrs(nil, slog.Level(4*(number%4-1)), message, slog.Int("number", number), slog.Group("of", "three", number%3))
+			log.LogAttrs(context.Background(), slog.Level(4*(number%4-1)), message, slog.Int("number", number), slog.Group("of", "three", number%3))
 			number++
 		}
 		fmt.Println("logged", h.Dropped())
