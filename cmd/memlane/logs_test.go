@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -152,4 +153,101 @@ func FuzzRecordText(f *testing.F) {
 		}
 		return nil
 	})
+}
+
+// printed is a printer of records, and what it prints and says.
+func printed() (r *records, out, said *strings.Builder) {
+	out, said = &strings.Builder{}, &strings.Builder{}
+	l := &logs{sub: sub{stderr: said}}
+	l.out = bufio.NewWriterSize(out, 1)
+	return &records{topic: &topic{sub: &l.sub, name: "logs"}, logs: l, processes: map[uint64]*logging{}}, out, said
+}
+
+// What there is at first is printed in the order of time, but for a process whose clock was
+// set back: its records stay in order.
+func TestRecordsBegin(t *testing.T) {
+	r, out, said := printed()
+	for _, m := range []struct {
+		publisher uint64
+		second    int
+		msg       string
+	}{{1, 1, "a"}, {1, 5, "d"}, {1, 3, "e"}, {2, 2, "b"}, {2, 4, "c"}, {2, 6, "f"}} {
+		text := fmt.Sprintf(`{"time":"2026-01-01T00:00:0%dZ","msg":"%s"}`, m.second, m.msg)
+		if err := r.print(pubsub.Message{Publisher: m.publisher, Data: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out.Len() > 0 {
+		t.Errorf("too early: %s", out)
+	}
+	if err := r.idle(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.print(pubsub.Message{Publisher: 1, Data: []byte(`{"msg":"g"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	r.out.Flush()
+	order := ""
+	for line := range strings.Lines(out.String()) {
+		_, msg, _ := strings.Cut(line, "msg=")
+		order += strings.TrimSpace(msg)
+	}
+	if order != "abcdefg" || said.Len() > 0 {
+		t.Errorf("%s; it says %s", order, said)
+	}
+}
+
+// What there is at first is not kept without a bound.
+func TestRecordsBeginBounded(t *testing.T) {
+	r, out, _ := printed()
+	text := []byte(`{"msg":"` + strings.Repeat("x", earlyMost/8) + `"}`)
+	for n := range 20 {
+		if err := r.print(pubsub.Message{Publisher: 1, Data: text}); err != nil {
+			t.Fatal(err)
+		}
+		if kept := n < 7; kept != (out.Len() == 0) || kept != (len(r.early) == n+1) {
+			t.Fatalf("after %d records %d bytes are printed, %d records are kept", n+1, out.Len(), len(r.early))
+		}
+	}
+}
+
+// Losses are told once, by the name of the process as soon as it is known; without one at
+// last. Of what was dropped the difference is told.
+func TestRecordsLost(t *testing.T) {
+	r, _, said := printed()
+	says := func(want string) {
+		t.Helper()
+		if got := said.String(); got != want {
+			t.Errorf("it says %q; want %q", got, want)
+		}
+		said.Reset()
+	}
+	record := func(publisher uint64, dropped int) {
+		t.Helper()
+		text := fmt.Sprintf(`{"program":"shop","pid":%d,"msg":"m","!dropped":%d}`, publisher, dropped)
+		if err := r.print(pubsub.Message{Publisher: publisher, Data: []byte(text)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.lost(&pubsub.LaggedError{Lost: 5, Publisher: 1})
+	r.lost(&pubsub.LaggedError{Lost: 6, Publisher: 2})
+	says("")
+	record(1, 3)
+	says("memlane: lost 5 records of shop[1]: too slow\nmemlane: shop[1] dropped 3 records, which it could not publish\n")
+	record(1, 3)
+	says("")
+	record(1, 10)
+	says("memlane: shop[1] dropped 7 records, which it could not publish\n")
+	r.lost(&pubsub.LaggedError{Lost: 7, Publisher: 1})
+	says("memlane: lost 7 records of shop[1]: too slow\n")
+	if err := r.idle(); err != nil {
+		t.Fatal(err)
+	}
+	says("memlane: lost 6 records of publisher 0000000000000002: too slow\n")
+	record(2, 0)
+	says("")
+	for range unnamedMost {
+		r.lost(&pubsub.LaggedError{Lost: 1, Publisher: 3})
+	}
+	says(strings.Repeat("memlane: lost 1 records of publisher 0000000000000003: too slow\n", unnamedMost))
 }
