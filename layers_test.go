@@ -52,6 +52,8 @@ var policy = []row{
 	{dir: "spec/generate", layer: 9},
 	{dir: "examples/seed/server", layer: 9},
 	{dir: "examples/seed/client", layer: 9},
+	{dir: "examples/logs/shop", layer: 9},
+	{dir: "examples/logs/agent", layer: 9},
 	{dir: "examples/pubsub/publisher", layer: 9},
 	{dir: "examples/pubsub/subscriber", layer: 9},
 	{dir: "cmd/memlane/internal/demo", layer: 9, external: []string{"github.com/dustin/go-humanize"}},
@@ -92,6 +94,7 @@ var policy = []row{
 	{dir: ".", layer: 6},
 	{dir: "pubsub", layer: 7},
 	{dir: "inspect", layer: 8},
+	{dir: "logtopic", layer: 8},
 	{dir: "doctor", layer: 9},
 	{dir: "export/prometheus", layer: 9, external: []string{"github.com/prometheus/client_golang/prometheus"}},
 }

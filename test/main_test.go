@@ -20,7 +20,7 @@ var memlane string
 
 func TestMain(m *testing.M) {
 	if os.Getenv("MEMLANE_TEST_HELPER") != "" {
-		proctest.Main(m, map[string]proctest.Helper{"half": writeHalf, "flood": floodTexts, "another boot": onAnotherBoot})
+		proctest.Main(m, map[string]proctest.Helper{"half": writeHalf, "flood": floodTexts, "another boot": onAnotherBoot, "log": logRecords})
 	}
 	syscall.Umask(0o022) // the tests say what modes come of it
 	dir, err := os.MkdirTemp("", "memlane-test")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"sync"
@@ -72,8 +73,10 @@ What is printed is passed on whenever there is no further message at once.`,
 				return usagef("--json and --raw: give one of them")
 			}
 			s.binary = !s.json && !s.raw && term.IsTerminal(int(os.Stdout.Fd()))
-			s.out, s.stderr = bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), cmd.ErrOrStderr()
-			return s.run(cmd.Context(), args)
+			s.begin(cmd)
+			return s.run(cmd.Context(), args, func(t *topic) printer {
+				return newMessages(t, len(args) > 1)
+			})
 		},
 	}
 	s.domain.add(cmd)
@@ -87,6 +90,7 @@ What is printed is passed on whenever there is no further message at once.`,
 	return cmd
 }
 
+// sub is what sub and logs have in common: topics that are followed.
 type sub struct {
 	domain   domainFlags
 	config   pubsub.SubscriberConfig
@@ -99,9 +103,20 @@ type sub struct {
 	untilEnd bool
 	stderr   io.Writer
 
+	untilIdle bool // end when all is printed that is there
+
 	mu      sync.Mutex // guards what follows
 	out     *bufio.Writer
 	printed int
+}
+
+// printer prints what a topic has.
+type printer interface {
+	print(m pubsub.Message) error
+	// lost is told of messages that are not there any more.
+	lost(e *pubsub.LaggedError)
+	// idle is told that there is nothing more just now.
+	idle() error
 }
 
 // errDone ends all topics: there is nothing more to print.
@@ -114,7 +129,11 @@ func (s *sub) say(format string, args ...any) {
 	fmt.Fprintf(s.stderr, "memlane: "+format+"\n", args...)
 }
 
-func (s *sub) run(ctx context.Context, topics []string) error {
+func (s *sub) begin(cmd *cobra.Command) {
+	s.out, s.stderr = bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10), cmd.ErrOrStderr()
+}
+
+func (s *sub) run(ctx context.Context, topics []string, printer func(*topic) printer) error {
 	d, err := s.domain.open()
 	if err != nil {
 		return err
@@ -124,10 +143,11 @@ func (s *sub) run(ctx context.Context, topics []string) error {
 	defer cancel(nil)
 	results := make(chan error, len(topics))
 	for _, name := range topics {
-		t, err := s.subscribe(d, name, len(topics) > 1)
+		t, err := s.subscribe(d, name)
 		if err != nil {
 			return err
 		}
+		t.printer = printer(t)
 		go func() {
 			err := t.follow(running)
 			if err != nil {
@@ -172,30 +192,36 @@ func (s *sub) run(ctx context.Context, topics []string) error {
 // topic is one of those that are followed.
 type topic struct {
 	*sub
-	name   string
-	prefix []byte
-	s      *pubsub.Subscriber
-
-	schemas map[uint64]*schema.Schema // of the publishers, with --json; nil: it has none
-	decoded []byte                    // the last message, with --json
-	warned  bool                      // that there are values which a terminal does not show
+	printer
+	name string
+	s    *pubsub.Subscriber
 
 	met   bool // a publisher has been there
 	there bool // one has been there since it was said that there is none
 }
 
-func (s *sub) subscribe(d *memlane.Domain, name string, several bool) (*topic, error) {
-	t := &topic{sub: s, name: name, schemas: map[uint64]*schema.Schema{}}
-	if several && !s.raw {
-		t.prefix = []byte(name + "\t")
-	}
+func (s *sub) subscribe(d *memlane.Domain, name string) (*topic, error) {
+	t := &topic{sub: s, name: name}
 	var err error
 	t.s, err = pubsub.Subscribe(d, name, &s.config)
-	if err == nil && t.s.Publishers() == 0 {
+	switch {
+	case err != nil || t.s.Publishers() > 0:
+	case s.untilIdle:
+		err = fmt.Errorf("topic %q of domain %q: %w", name, d.Name(), errNoPublisher)
+	default:
 		s.say("waiting for a publisher of %q", name)
 	}
 	return t, err
 }
+
+// errNoPublisher: what is there is to be printed, and nothing is. It matches fs.ErrNotExist.
+var errNoPublisher error = noPublisher{}
+
+type noPublisher struct{}
+
+func (noPublisher) Error() string { return "nobody publishes it (see memlane ls)" }
+
+func (noPublisher) Is(target error) bool { return target == fs.ErrNotExist }
 
 // follow prints the messages until there will be none any more, which is no error,
 // or all topics are to end.
@@ -252,12 +278,11 @@ func (t *topic) drain(ctx context.Context) error {
 		m, err := t.s.TryReceive()
 		switch {
 		case err == pubsub.ErrEmpty:
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			return t.out.Flush()
+			return t.pause()
 		case err != nil:
 			err = t.report(err)
 		default:
+			t.there = true
 			err = t.print(m)
 		}
 		if err != nil {
@@ -267,6 +292,22 @@ func (t *topic) drain(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// pause passes on what is printed, when there is nothing more just now.
+func (t *topic) pause() error {
+	if err := t.idle(); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.out.Flush(); err != nil {
+		return err
+	}
+	if t.untilIdle {
+		return errDone
+	}
+	return nil
+}
+
 // wait waits for a message, and prints it.
 func (t *topic) wait(ctx context.Context) error {
 	limit, stop := t.timeout.context(ctx)
@@ -274,6 +315,7 @@ func (t *topic) wait(ctx context.Context) error {
 	m, err := t.s.Receive(limit)
 	switch {
 	case err == nil:
+		t.there = true
 		return t.print(m)
 	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
 		return err // and nothing else, which would have to be reported
@@ -291,7 +333,7 @@ func (t *topic) report(err error) error {
 	var lagged *pubsub.LaggedError
 	switch {
 	case errors.As(err, &lagged):
-		t.say("lost %d messages of publisher %016x of %q: too slow", lagged.Lost, lagged.Publisher, t.name)
+		t.lost(lagged)
 	case errors.Is(err, pubsub.ErrCorrupt), errors.Is(err, pubsub.ErrRefused):
 		t.say("%v", err)
 	default:
@@ -300,33 +342,20 @@ func (t *topic) report(err error) error {
 	return nil
 }
 
-func (t *topic) print(m pubsub.Message) error {
-	if t.binary && !t.warned {
-		if schema, _ := t.s.Format(m.Publisher); schema != nil {
-			t.warned = true
-			t.say("the messages of %q are binary values with a schema: --json shows what they mean", t.name)
-		}
-	}
-	t.there = true
-	message := m.Data
-	if t.json {
-		var err error
-		if message, err = t.decode(m); err != nil {
-			t.say("message %d of publisher %016x of %q is not printed: %v", m.Sequence, m.Publisher, t.name, err)
-			return nil
-		}
-	}
+// put prints a line, in parts.
+func (t *topic) put(parts ...[]byte) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.limited && t.printed == t.count {
 		return errDone
 	}
-	t.out.Write(t.prefix)
-	_, err := t.out.Write(message)
-	if !t.raw {
-		err = t.out.WriteByte('\n')
+	for _, part := range parts {
+		t.out.Write(part) // which says so below if it fails
 	}
-	if err != nil {
+	if !t.raw {
+		t.out.WriteByte('\n')
+	}
+	if _, err := t.out.Write(nil); err != nil {
 		return err
 	}
 	if t.printed++; t.limited && t.printed == t.count {
@@ -335,24 +364,65 @@ func (t *topic) print(m pubsub.Message) error {
 	return nil
 }
 
+// messages prints messages as they are, or values as JSON.
+type messages struct {
+	*topic
+	prefix  []byte
+	schemas map[uint64]*schema.Schema // of the publishers, with --json; nil: it has none
+	decoded []byte                    // the last message, with --json
+	warned  bool                      // that there are values which a terminal does not show
+}
+
+func newMessages(t *topic, several bool) *messages {
+	m := &messages{topic: t, schemas: map[uint64]*schema.Schema{}}
+	if several && !t.raw {
+		m.prefix = []byte(t.name + "\t")
+	}
+	return m
+}
+
+func (p *messages) idle() error { return nil }
+
+func (p *messages) lost(e *pubsub.LaggedError) {
+	p.say("lost %d messages of publisher %016x of %q: too slow", e.Lost, e.Publisher, p.name)
+}
+
+func (p *messages) print(m pubsub.Message) error {
+	if p.binary && !p.warned {
+		if values, _ := p.s.Format(m.Publisher); values != nil {
+			p.warned = true
+			p.say("the messages of %q are binary values with a schema: --json shows what they mean", p.name)
+		}
+	}
+	message := m.Data
+	if p.json {
+		var err error
+		if message, err = p.decode(m); err != nil {
+			p.say("message %d of publisher %016x of %q is not printed: %v", m.Sequence, m.Publisher, p.name, err)
+			return nil
+		}
+	}
+	return p.put(p.prefix, message)
+}
+
 // schemasMost is of how many publishers the schemas are remembered.
 const schemasMost = 1024
 
 // decode returns a message as JSON, until the next one, if its publisher has a schema; else
 // as it is.
-func (t *topic) decode(m pubsub.Message) ([]byte, error) {
-	s, known := t.schemas[m.Publisher]
+func (p *messages) decode(m pubsub.Message) ([]byte, error) {
+	s, known := p.schemas[m.Publisher]
 	if !known {
-		if len(t.schemas) == schemasMost {
-			clear(t.schemas)
+		if len(p.schemas) == schemasMost {
+			clear(p.schemas)
 		}
-		s, _ = t.s.Format(m.Publisher)
-		t.schemas[m.Publisher] = s
+		s, _ = p.s.Format(m.Publisher)
+		p.schemas[m.Publisher] = s
 	}
 	if s == nil {
 		return m.Data, nil
 	}
 	var err error
-	t.decoded, err = s.AppendJSON(t.decoded[:0], m.Data)
-	return t.decoded, err
+	p.decoded, err = s.AppendJSON(p.decoded[:0], m.Data)
+	return p.decoded, err
 }

@@ -27,8 +27,8 @@ var targets = []struct {
 	pkg, name string
 	share     int
 }{
-	{"internal/meet", "FuzzFrame", 200},
-	{"internal/meet", "FuzzHello", 160},
+	{"internal/meet", "FuzzFrame", 190},
+	{"internal/meet", "FuzzHello", 150},
 	{"internal/meet", "FuzzPort", 150},
 	{"internal/meet", "FuzzReject", 40},
 	{"internal/meet", "FuzzFolder", 100},
@@ -38,6 +38,8 @@ var targets = []struct {
 	{"schema", "FuzzSchema", 15},
 	{"schema", "FuzzAppendMessage", 15},
 	{"internal/format", "FuzzFormat", 5},
+	{"logtopic", "FuzzRecord", 5},
+	{"cmd/memlane", "FuzzRecordText", 15},
 }
 
 const description = `Whatever a peer says, or has in its memory, is refused, or is exactly what it is decoded as; nothing panics. Run
