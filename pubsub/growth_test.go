@@ -23,15 +23,121 @@ func addFilled(d *memlane.Domain) error {
 
 // fillSocket sends to a process that is stopped until the kernel has no more room for
 // anything, and not even for a few bytes.
-func fillSocket(t *testing.T, r *meet.Remote) {
-	t.Helper()
+func fillSocket(r *meet.Remote) error {
 	for _, n := range []int{3000, 0} {
 		err := r.Send(1, make([]byte, n))
 		for err == nil {
 			err = r.Send(1, make([]byte, n))
 		}
 		if !errors.Is(err, meet.ErrBusy) {
-			t.Fatal(err)
+			return err
+		}
+	}
+	return nil
+}
+
+// growing publishes so much that its arena has to grow, first with one descriptor left: for the
+// memory, but not for who does not read, of whom it would have to be kept. Args: the folder.
+func growing(args []string) error {
+	const large = 10_000
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	p, err := pubsub.Publish(d, "numbers", &pubsub.PublisherConfig{Policy: pubsub.Block})
+	if err != nil {
+		return err
+	}
+	port, err := hostile.JoinAs(domain.Of(d).Node(), "filled", meet.Publisher)
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	var order string
+	if _, err := fmt.Scanln(&order); err != nil {
+		return err
+	}
+	if n := p.Subscribers(); n != 3 {
+		return fmt.Errorf("%d subscribers", n)
+	}
+	if err := fillSocket(<-port.Found); err != nil {
+		return err
+	}
+	relieve, err := proctest.Starve(1)
+	if err != nil {
+		return err
+	}
+	var loans []pubsub.Loan
+	for err == nil {
+		var l pubsub.Loan
+		if l, err = p.Loan(background, large); err == nil {
+			loans = append(loans, l)
+		}
+	}
+	_, again := p.Loan(background, large) // nothing has changed
+	fmt.Println(errors.Is(err, pubsub.ErrArenaFull), errors.Is(again, pubsub.ErrArenaFull), p.Stats().ArenaBytes)
+	if _, err := fmt.Scanln(&order); err != nil {
+		return err
+	}
+	relieve()
+	l, err := p.Loan(background, large)
+	if err != nil {
+		return err
+	}
+	loans = append(loans, l)
+	fmt.Println(p.Stats().ArenaBytes > 64<<10)
+	if _, err := fmt.Scanln(&order); err != nil { // all read again
+		return err
+	}
+	var i uint64
+	for ; i < 300; i++ {
+		if int(i) < len(loans) {
+			copy(loans[i].Bytes(), message(i, large))
+			err = loans[i].Publish(background, large)
+		} else {
+			err = p.Publish(background, message(i, large))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return p.Publish(background, message(last, 8))
+}
+
+// A chunk that could not be announced to one of three is announced to that one later, and to
+// the others once.
+func TestGrowthWhileStarved(t *testing.T) {
+	folder := t.TempDir()
+	p := proctest.Start(t, nil, "growing", folder)
+	if got := p.Line(); got != "ready" {
+		t.Fatal(got)
+	}
+	var all []*proctest.Process
+	for _, args := range [][]string{{"may not"}, {"may not"}, {"may lag", "peeks"}} {
+		s := proctest.Start(t, nil, "subscribe", append([]string{folder, "receive"}, args...)...)
+		if got := s.Line(); got != "ready" {
+			t.Fatal(got)
+		}
+		all = append(all, s)
+	}
+	deaf := all[2]
+	deaf.Signal(syscall.SIGSTOP)
+	eventually(t, "stopped", func() bool { return stopped(deaf.PID()) })
+	p.Send("go")
+	if got := p.Line(); got != "true true 65536" {
+		t.Fatalf("starved: %s", got)
+	}
+	p.Send("relieve")
+	if got := p.Line(); got != "true" {
+		t.Fatalf("relieved: it has grown: %s", got)
+	}
+	deaf.Signal(syscall.SIGCONT)
+	p.Send("publish")
+	for i, s := range all {
+		var n, lost uint64
+		line := s.Line()
+		if _, err := fmt.Sscanf(line, "all %d lost %d", &n, &lost); err != nil || n != 300 || lost > 0 && s != deaf {
+			t.Errorf("subscriber %d: %q", i, line)
 		}
 	}
 }
@@ -67,7 +173,9 @@ func TestGrowthAmongFullSockets(t *testing.T) {
 				eventually(t, "met", func() bool { return p.Subscribers() == 3 })
 				deaf.Signal(syscall.SIGSTOP)
 				eventually(t, "stopped", func() bool { return stopped(deaf.PID()) })
-				fillSocket(t, <-port.Found)
+				if err := fillSocket(<-port.Found); err != nil {
+					t.Fatal(err)
+				}
 
 				// Most need the block of one before, which the deaf one has not passed: it is
 				// dropped, or not waited for, as it peeks.

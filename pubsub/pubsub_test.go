@@ -43,6 +43,7 @@ func TestMain(m *testing.M) {
 		"probe":                 probe,
 		"without proc":          withoutProc,
 		"publish topics":        publishTopics,
+		"growing":               growing,
 		"flight":                flight,
 		"few receiver":          fewReceiver,
 		"limited":               limited,

@@ -135,14 +135,22 @@ func parse(text string) (list []mutant, err error) {
 // errSurvived: the tests pass with the bug in place.
 var errSurvived = errors.New("the tests pass")
 
+// fits says whether the mutant can be planted into a source.
+func (m *mutant) fits(source string) error {
+	if n := strings.Count(source, m.old); n != 1 {
+		return fmt.Errorf("its old text is %d times in %s, and must be once", n, m.file)
+	}
+	return nil
+}
+
 // plant runs the mutant's tests with the bug in place; nil if they fail.
 func (m *mutant) plant() error {
 	source, err := os.ReadFile(m.file)
 	if err != nil {
 		return err
 	}
-	if n := strings.Count(string(source), m.old); n != 1 {
-		return fmt.Errorf("its old text is %d times in %s, and must be once", n, m.file)
+	if err := m.fits(string(source)); err != nil {
+		return err
 	}
 	dir, err := os.MkdirTemp("", "mutant")
 	if err != nil {
