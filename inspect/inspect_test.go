@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -275,5 +276,40 @@ func TestSlow(t *testing.T) {
 	}
 	if later := slow(); later < first {
 		t.Errorf("slow for %v, then for %v", first, later)
+	}
+}
+
+// What is told to who looks stays open no longer than the look.
+func TestLookCostsNoDescriptors(t *testing.T) {
+	folder := t.TempDir()
+	d, theirs := open(t, folder, "test"), open(t, folder, "test")
+	if _, err := pubsub.Publish(theirs, "numbers", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pubsub.Subscribe(theirs, "numbers", nil); err != nil {
+		t.Fatal(err)
+	}
+	count := func() int {
+		t.Helper()
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(list)
+	}
+	look := func() {
+		t.Helper()
+		if _, err := inspect.Look(d, "numbers"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what nobody has
+	look()
+	before := count()
+	for range 50 {
+		look()
+	}
+	if after := count(); after > before+10 {
+		t.Errorf("%d descriptors after 50 looks, %d before", after, before)
 	}
 }
