@@ -107,7 +107,8 @@ func Examine(c *Config) ([]Finding, error) {
 			found = []Finding{{Level: Good, Says: check.good}}
 		}
 		for _, f := range found {
-			f.Check = check.name
+			// Names of folders and files are others' words too.
+			f.Check, f.Says, f.Fix = check.name, graphic(f.Says), graphic(f.Fix)
 			findings = append(findings, f)
 		}
 	}

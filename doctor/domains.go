@@ -233,7 +233,7 @@ func (p *patient) python() (found []Finding) {
 		}
 		for _, user := range info.Users {
 			if p.tracked(user.PID) {
-				found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("process %d (%s) uses segment %q, and its resource tracker removes that when it ends", user.PID, user.Command, info.Name),
+				found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("process %d (%s) uses segment %q, and its resource tracker removes that when it ends", user.PID, graphic(user.Command), info.Name),
 					Why: "others keep what they have mapped, and who comes later finds nothing, or another segment",
 					Fix: "SharedMemory(name, track=False) from Python 3.13 on; before, resource_tracker.unregister(memory._name, 'shared_memory'); or segments in a folder: MEMLANE_DIR"})
 			}
@@ -283,7 +283,7 @@ func waits(domain, topic string, p inspect.Publisher) (found []Finding) {
 		}
 	}
 	for _, r := range p.Refused {
-		found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s: process %d is refused by process %d: %s", about, r.PID, p.PID, r.Reason),
+		found = append(found, Finding{Level: Bad, Says: fmt.Sprintf("%s: process %d is refused by process %d: %s", about, r.PID, p.PID, graphic(r.Reason)),
 			Why: "it gets none of the messages", Fix: "start both with the same type, Schema or ContentType"})
 	}
 	return found

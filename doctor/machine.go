@@ -193,5 +193,5 @@ func named(who inspect.Participant) string {
 	if who.PID == 0 {
 		return fmt.Sprintf("participant %016x of domain %q", who.ID, who.Domain)
 	}
-	return fmt.Sprintf("process %d (%s) of domain %q", who.PID, filepath.Base(who.Program), who.Domain)
+	return fmt.Sprintf("process %d (%s) of domain %q", who.PID, graphic(filepath.Base(who.Program)), who.Domain)
 }

@@ -176,6 +176,7 @@ type seen struct {
 	refused []observe.Refusal
 
 	// Of a subscriber.
+	complete bool // it has told all
 	controls []*memory.Memory
 	entries  map[uint64]entry // by publisher
 }
@@ -238,6 +239,9 @@ func (s *seen) hear(m *meet.Message) error {
 		t, err := observe.DecodeTrouble(m.Body)
 		s.troubles = append(s.troubles, t)
 		return err
+	case s.role == meet.Subscriber && m.Type == observe.TypeEntries && len(m.Files) == 0 && len(m.Body) == 0:
+		s.complete = true
+		return nil
 	case s.role == meet.Subscriber && m.Type == observe.TypeEntries && len(m.Files) == 1 && len(s.controls) < controlsMost:
 		list, err := observe.DecodeEntries(m.Body)
 		if err != nil {
@@ -293,7 +297,11 @@ func (o *observer) snapshot(topic string) *Snapshot {
 	subscribers := map[uint64]*seen{}
 	busy := map[*seen]bool{}
 	for _, s := range o.seen {
-		o.answered[answer{s.instance, s.role}] = s.role == meet.Subscriber || s.view != nil
+		// That a participant has answered says nothing about further ports of its.
+		o.answered[answer{s.instance, s.role}] = true
+		if s.role == meet.Publisher && s.view == nil || s.role == meet.Subscriber && !s.complete {
+			snap.Silent = append(snap.Silent, Silent{s.role.String(), s.pid})
+		}
 		if s.role == meet.Subscriber {
 			subscribers[s.id] = s
 		}
@@ -345,7 +353,7 @@ func (o *observer) snapshot(topic string) *Snapshot {
 		snap.Publishers = append(snap.Publishers, p)
 	}
 	for _, s := range subscribers {
-		if !busy[s] {
+		if !busy[s] && s.complete {
 			snap.Waiting = append(snap.Waiting, Subscriber{s.id, s.pid})
 		}
 	}

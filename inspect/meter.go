@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/memlane/memlane"
@@ -22,9 +23,12 @@ type Meter struct {
 
 	mu      sync.Mutex
 	closed  bool
-	before  map[uint64]bool // participants that were publishers when it was made
+	before  map[uint64]bool   // participants that were publishers when it was made
+	met     map[uint64]uint32 // of those, the last of their ports that were met then
+	added   bool              // they were, but for those that did not answer
 	there   map[*meet.Remote]*metered
-	last    map[uint64]Published // of ports that are gone; those may be here again
+	last    map[uint64]Published // by port: of those whose connection was lost, who may be here again
+	order   []uint64             // of last, the oldest first
 	counted Published            // by those that are gone
 }
 
@@ -40,11 +44,11 @@ func (p Published) minus(earlier Published) Published {
 
 // metered is a publisher that is there.
 type metered struct {
-	id       uint64
-	instance uint64
-	memory   *memory.Memory
-	view     *ring.View // nil before it has sent its segment
-	begun    Published  // when it began to be counted
+	id     uint64
+	was    bool // there when the meter was made
+	memory *memory.Memory
+	view   *ring.View // nil before it has sent its segment
+	begun  Published  // when it began to be counted
 }
 
 func (p *metered) now() Published {
@@ -52,12 +56,13 @@ func (p *metered) now() Published {
 	return Published{look.Sequence, look.Bytes}
 }
 
-// lastMost is of how many publishers that are gone it is remembered what they had counted.
+// lastMost is of how many publishers whose connection was lost it is remembered what they had
+// counted.
 const lastMost = 1 << 12
 
 // NewMeter begins to count. Nobody need take part in the topic yet.
 func NewMeter(d *memlane.Domain, topic string) (*Meter, error) {
-	m := &Meter{domain: domain.Of(d), before: map[uint64]bool{}, there: map[*meet.Remote]*metered{}, last: map[uint64]Published{}}
+	m := &Meter{domain: domain.Of(d), before: map[uint64]bool{}, met: map[uint64]uint32{}, there: map[*meet.Remote]*metered{}, last: map[uint64]Published{}}
 	list, err := meet.List(d.Folder())
 	if err == nil {
 		for _, e := range list {
@@ -68,6 +73,9 @@ func NewMeter(d *memlane.Domain, topic string) (*Meter, error) {
 		m.port = &meet.Port{Kind: meet.Topic, Name: topic, Role: meet.Observer, Handler: meterer{m}}
 		err = m.domain.Add(m.port)
 	}
+	m.mu.Lock()
+	m.added = true
+	m.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("inspect: count what is published to %q: %w", topic, err)
 	}
@@ -114,7 +122,16 @@ func (m meterer) Found(r *meet.Remote) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.there[r] = &metered{id: observe.ID(r.Peer().ID(), r.Port()), instance: r.Peer().ID()}
+	id, port := r.Peer().ID(), r.Port()
+	was := m.before[id]
+	last, met := m.met[id]
+	switch {
+	case !m.added && was:
+		m.met[id] = max(last, port)
+	case met && port > last:
+		was = false // a further publisher of a participant that had others
+	}
+	m.there[r] = &metered{id: observe.ID(id, port), was: was}
 }
 
 // Message is of [meet.Handler]. Who talks nonsense is not counted.
@@ -140,8 +157,8 @@ func (m meterer) Message(r *meet.Remote, msg *meet.Message) {
 	p.memory, p.view = opened, view
 	if last, again := m.last[p.id]; again {
 		p.begun = last // its connection was lost
-		delete(m.last, p.id)
-	} else if m.before[p.instance] {
+		m.forget(p.id)
+	} else if p.was {
 		p.begun = p.now()
 	}
 }
@@ -157,8 +174,18 @@ func (m meterer) Lost(r *meet.Remote) {
 	}
 	last := p.now()
 	m.counted.add(last.minus(p.begun))
-	if len(m.last) < lastMost {
+	if r.Err() != nil { // else it was closed, and does not come again
+		if len(m.order) == lastMost {
+			m.forget(m.order[0])
+		}
 		m.last[p.id] = last
+		m.order = append(m.order, p.id)
 	}
 	p.memory.Close()
+}
+
+// forget takes a port out of last. The caller holds mu.
+func (m *Meter) forget(id uint64) {
+	delete(m.last, id)
+	m.order = slices.DeleteFunc(m.order, func(other uint64) bool { return other == id })
 }

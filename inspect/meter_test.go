@@ -10,6 +10,9 @@ import (
 
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/inspect"
+	"github.com/memlane/memlane/internal/domain"
+	"github.com/memlane/memlane/internal/hostile"
+	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/proctest"
 	"github.com/memlane/memlane/pubsub"
 )
@@ -92,5 +95,39 @@ func TestMeter(t *testing.T) {
 	}
 	if n := before.Subscribers(); n != 0 {
 		t.Errorf("%d subscribers", n)
+	}
+}
+
+// A publisher whose connection is lost, and begun again, is counted once.
+func TestMeterAgain(t *testing.T) {
+	folder := t.TempDir()
+	ours, theirs := open(t, folder, "test"), open(t, folder, "test")
+	m, err := inspect.NewMeter(ours, "numbers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	p, err := pubsub.Publish(theirs, "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another port by which the connection can be ended.
+	other, err := hostile.JoinAs(domain.Of(ours).Node(), "numbers", meet.Subscriber)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range uint64(3) {
+		if err := p.Publish(background, make([]byte, 10)); err != nil {
+			t.Fatal(err)
+		}
+		domain.Of(ours).Node().Drop(<-other.Found, meet.ErrGone)
+		want := inspect.Published{Messages: i + 1, Bytes: 10 * (i + 1)}
+		got := m.Published()
+		for end := time.Now().Add(20 * time.Second); got != want && time.Now().Before(end); got = m.Published() {
+			runtime.Gosched()
+		}
+		if got != want {
+			t.Fatalf("%+v; want %+v", got, want)
+		}
 	}
 }

@@ -44,6 +44,7 @@ func TestMain(m *testing.M) {
 		"without proc":          withoutProc,
 		"publish topics":        publishTopics,
 		"growing":               growing,
+		"late subscriber":       lateSubscriber,
 		"flight":                flight,
 		"few receiver":          fewReceiver,
 		"limited":               limited,

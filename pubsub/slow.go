@@ -17,11 +17,13 @@ type slowness struct {
 	position uint64    // at the last look
 }
 
-// look notes whether it is: it has half of the ring before it or more, or something, and has
-// not moved.
-func (s *slowness) look(ring ring.Picture, position uint64, now time.Time) {
-	behind := ring.Behind(position)
-	slow := behind > 0 && (position == s.position || behind >= uint64(ring.Slots/2))
+// look notes whether it is: it has half of the ring before it or more, or more than it need
+// have counted, and has not moved.
+func (s *slowness) look(picture ring.Picture, position uint64, now time.Time) {
+	behind := picture.Behind(position)
+	// Who looks for messages now and then, and does not sleep, stores where it is only after
+	// so many, or when it has looked in vain for long.
+	slow := behind > ring.Uncounted(picture.Slots) && position == s.position || behind >= uint64(max(picture.Slots/2, 1))
 	switch {
 	case !slow:
 		s.since = time.Time{}

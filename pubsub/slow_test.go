@@ -17,7 +17,8 @@ func TestSlowness(t *testing.T) {
 		slowFor        int // seconds, at that look, which are a second apart
 	}{
 		{10, 10, 0}, {12, 11, 0}, // a message behind, and moving
-		{20, 11, 0}, {21, 11, 1}, {30, 12, 0}, // not moving
+		{15, 11, 0}, {16, 11, 0}, // not moving, of which it need not have counted some
+		{20, 11, 0}, {30, 11, 1}, {30, 11, 2}, {30, 12, 0}, // not moving
 		{60, 12, 0}, {70, 30, 1}, {80, 40, 2}, {80, 60, 0}, {80, 80, 0}, {90, 88, 0},
 		{90, 90, 0}, {90, 90, 0}, // nothing to do
 		{500, 91, 0}, {600, 91, 1}, // lapped

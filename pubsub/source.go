@@ -37,6 +37,9 @@ type source struct {
 	gone    atomic.Bool // it publishes no more, or what it does is not to be had
 	drained bool        // its ring was empty after that; of the receiving goroutine
 
+	all    bool // it came after the subscriber, whose all of its messages are
+	missed bool // it was there when the subscriber came, and could not be met then
+
 	chunks chunks
 	quota  int64 // bytes that it may yet have mapped; of the connection's goroutine
 }
@@ -88,6 +91,9 @@ func (c *chunks) get(i int) ([]byte, error) {
 
 // errUnsent is that a publisher went on when nobody was connected to it any more.
 var errUnsent = errors.New("what a publisher has sent after the connection was lost has not come")
+
+// errMissed is that a publisher could not be met when it was subscribed to.
+var errMissed = errors.New("a publisher could not be met at once, and what it has published meanwhile was not received")
 
 // put adds a chunk.
 func (c *chunks) put(i int, m *memory.Memory) error {
@@ -231,8 +237,16 @@ func (s *Subscriber) ask(r *meet.Remote, id uint64) error {
 	}
 	s.mu.Lock()
 	s.known[r] = src
-	if s.whereWas(id) >= 0 {
+	switch {
+	case s.whereWas(id) >= 0:
 		l.history = math.MaxUint64 // what was published meanwhile too
+	case s.forgotten && r.Again(): // where it was is not known any more
+	case !s.port.Saw(r.Peer().ID()):
+		// It has come later: all that it has published is this subscriber's, also what was
+		// published before the two could meet.
+		src.all, l.history = true, math.MaxUint64
+	case r.Again() || r.Late():
+		src.missed = true
 	}
 	s.mu.Unlock()
 	files := []*os.File{place.File()}
@@ -328,6 +342,10 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 		if i := s.whereWas(src.id); i >= 0 {
 			reader.Continue(s.until[i].at)
 			s.until = slices.Delete(s.until, i, i+1)
+		} else if src.all {
+			reader.Continue(ring.Start{}) // what the ring does not have any more is lost
+		} else if src.missed && l.start.Sequence > 0 {
+			s.report(fmt.Errorf("%w (%s)", errMissed, process(src.remote)))
 		}
 		src.memory, src.reader = mem, reader
 		s.change(append(slices.Clone(*s.sources.Load()), src))
@@ -423,6 +441,7 @@ func (s *Subscriber) forget(src *source) *meet.Remote {
 			// The connection was lost: it may come again.
 			if len(s.until) == untilMost {
 				s.until = slices.Delete(s.until, 0, 1)
+				s.forgotten = true
 			}
 			s.until = append(s.until, where{src.id, src.reader.Where()})
 		}

@@ -539,3 +539,124 @@ func TestMappingPublisher(t *testing.T) {
 		next(t, other, i)
 	}
 }
+
+// lateSubscriber subscribes, has no descriptors left until the next line of input, and then
+// receives until the last message. Args: the folder.
+func lateSubscriber(args []string) error {
+	d, err := memlane.Open("test", &memlane.Config{Folder: args[0]})
+	if err != nil {
+		return err
+	}
+	s, err := pubsub.Subscribe(d, "numbers", nil)
+	if err != nil {
+		return err
+	}
+	left, _ := strconv.Atoi(args[1])
+	relieve, err := proctest.Starve(left)
+	if err != nil {
+		return err
+	}
+	fmt.Println("starved")
+	var line string
+	if _, err := fmt.Scanln(&line); err != nil {
+		return err
+	}
+	relieve()
+	var all uint64
+	told := false
+	for {
+		m, err := s.Receive(background)
+		var lagged *pubsub.LaggedError
+		switch {
+		case errors.As(err, &lagged):
+			all += lagged.Lost
+			told = true
+			continue
+		case err != nil:
+			continue
+		}
+		n, err := number(m.Data)
+		if err != nil {
+			return err
+		}
+		if n == last {
+			fmt.Println(all, told)
+			return proctest.Hang(s)
+		}
+		all++
+	}
+}
+
+// A subscriber has no descriptors when a publisher comes: when they meet, it gets all that was
+// published meanwhile, or is told that it does not.
+func TestStarvedIsNotSkipped(t *testing.T) {
+	for left := range 3 {
+		folder := t.TempDir()
+		s := proctest.Start(t, nil, "late subscriber", folder, strconv.Itoa(left))
+		if got := s.Line(); got != "starved" {
+			t.Fatal(got)
+		}
+		p, err := pubsub.Publish(open(t, folder), "numbers", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 3000 // more than the ring has
+		for i := range uint64(n) {
+			if err := p.Publish(background, message(i, 20)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Send("relieve")
+		if err := p.WaitSubscribers(background, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Publish(background, message(last, 8)); err != nil {
+			t.Fatal(err)
+		}
+		var all uint64
+		var told bool
+		if line := s.Line(); func() bool { _, err := fmt.Sscan(line, &all, &told); return err != nil }() || all != n || !told {
+			t.Errorf("with %d descriptors left: %q; want all of %d received or lost, and told", left, line, n)
+		}
+	}
+}
+
+// A publisher has no descriptors when somebody subscribes who could have been met: he is told
+// that he was not.
+func TestStarvedPublisherIsToldOf(t *testing.T) {
+	folder := t.TempDir()
+	p := proctest.Start(t, nil, "losing publisher", folder)
+	does := func(what string) {
+		t.Helper()
+		p.Send(what)
+		if got := p.Line(); got != "done" {
+			t.Fatal(got)
+		}
+	}
+	if got := p.Line(); got != "done" {
+		t.Fatal(got)
+	}
+	does("publish")
+	does("starve")
+	s, err := pubsub.Subscribe(open(t, folder), "numbers", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	does("publish")
+	does("relieve")
+	var told error
+	eventually(t, "met", func() bool {
+		_, err := s.TryReceive()
+		if err != nil && err != pubsub.ErrEmpty && strings.Contains(err.Error(), "was not received") {
+			told = err
+		}
+		return told != nil && s.Publishers() == 1
+	})
+	if !strings.Contains(told.Error(), "ulimit -n") {
+		t.Error(told)
+	}
+	does("publish")
+	if m, err := s.Receive(background); err != nil || m.Sequence != 2 {
+		t.Errorf("message %d, %v", m.Sequence, err)
+	}
+}

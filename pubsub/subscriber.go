@@ -82,16 +82,17 @@ type Subscriber struct {
 
 	unreported atomic.Bool // whether there are any of refused; changed with mu
 
-	mu      sync.Mutex
-	known   map[*meet.Remote]*source // all, also those that have not answered yet
-	failed  []error                  // why some could not be asked
-	refused []error                  // by some, or they could not be had; those that were not reported yet
-	news    chan struct{}            // closed when one of the above changes
-	again   map[uint64]*meet.Remote  // publishers that are here again while their source is drained
-	until   []where                  // those whose connection was lost, the last ones
-	given   []uint64                 // publishers that were given up, the last ones
-	past    SubscriberStats          // with sources that were removed
-	kept    []*source                // that were removed while something of them was borrowed
+	mu        sync.Mutex
+	known     map[*meet.Remote]*source // all, also those that have not answered yet
+	failed    []error                  // why some could not be asked
+	refused   []error                  // by some, or they could not be had; those that were not reported yet
+	news      chan struct{}            // closed when one of the above changes
+	again     map[uint64]*meet.Remote  // publishers that are here again while their source is drained
+	until     []where                  // those whose connection was lost, the last ones
+	forgotten bool                     // of some it is not known any more where they were
+	given     []uint64                 // publishers that were given up, the last ones
+	past      SubscriberStats          // with sources that were removed
+	kept      []*source                // that were removed while something of them was borrowed
 }
 
 // untilMost is of how many publishers it is remembered where they were. Whoever comes
@@ -438,6 +439,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = fixRefused
 	case errors.Is(err, errUnsent):
 		fix = "what follows is received, if the connection is begun again"
+	case errors.Is(err, errMissed):
+		fix = "raise ulimit -n, there or here"
 	case errors.Is(err, errLost):
 		fix = "raise ulimit -n there, or close what is not needed; what is published meanwhile is received, or told as lost"
 	case meet.Starved(err):

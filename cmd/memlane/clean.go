@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/memlane/memlane"
@@ -113,8 +114,12 @@ func (d *domainFlags) clean(domain string, yes bool) ([]leftoverJSON, error) {
 		if removed, err = meet.Clean(folder, d.config.Owners); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
+		remains, err := d.participants(domain)
+		if err != nil {
+			return nil, err
+		}
 		for i := range left {
-			left[i].Removed = true
+			left[i].Removed = !slices.ContainsFunc(remains, func(p inspect.Participant) bool { return shown(p).ID == left[i].ID })
 		}
 	}
 	if st, err := os.Stat(folder); removed || empty && err == nil && st.Mode().Perm() == 0o700 {

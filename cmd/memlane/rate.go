@@ -189,7 +189,7 @@ func (r *rate) read(d *memlane.Domain, names []string, before map[string]reading
 const headEvery = 40
 
 func (r *rate) show(topic string, now, before reading) error {
-	j := rateJSON{Topic: topic, At: now.at, Seconds: now.at.Sub(before.at).Seconds(), Messages: now.Messages - before.Messages, Bytes: now.Bytes - before.Bytes}
+	j := rateJSON{Topic: topic, At: now.at, Seconds: now.at.Sub(before.at).Seconds(), Messages: now.Messages - min(before.Messages, now.Messages), Bytes: now.Bytes - min(before.Bytes, now.Bytes)} // a broken publisher counts backwards
 	j.Hz, j.Bw = float64(j.Messages)/j.Seconds, float64(j.Bytes)/j.Seconds
 	if r.output.json() {
 		return json.NewEncoder(r.out).Encode(&j)

@@ -34,6 +34,7 @@ type conn struct {
 	peer Peer
 	end  int // of the connection to oneself: 1 or 2; else 0
 
+	again  atomic.Bool // another one to this peer was lost before
 	silent atomic.Bool // the peer has not answered in time, and has not answered since
 
 	// Guarded by node.mu:
@@ -59,6 +60,7 @@ type conn struct {
 	// Of the goroutine alone:
 	remotes map[uint32]*remotePort
 	told    map[uint32]bool     // ports of ours that the peer knows
+	greeted map[uint32]bool     // ports of the peer's: see Remote.First
 	asked   map[uint32][]func() // to be called when the peer has SEEN the port
 	packet  [maxFrame + 1]byte
 	control [24 + 8*4]byte // room for more descriptors than are allowed, so that they are seen
@@ -91,7 +93,7 @@ type task struct {
 func (n *Node) newConn() *conn {
 	c := &conn{
 		node: n, since: time.Now(), settled: make(chan struct{}), hurry: make(chan struct{}, 1),
-		remotes: map[uint32]*remotePort{}, told: map[uint32]bool{}, asked: map[uint32][]func(){},
+		remotes: map[uint32]*remotePort{}, told: map[uint32]bool{}, greeted: map[uint32]bool{}, asked: map[uint32][]func(){},
 	}
 	n.conns[c] = struct{}{}
 	n.running.Add(1)

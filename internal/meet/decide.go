@@ -43,6 +43,7 @@ func (n *Node) unanswered(c *conn) {
 func (c *conn) establish(h hello) {
 	c.peer = Peer{instance: h.id, identity: h.identity, pid: c.credentials.PID, uid: c.credentials.UID}
 	c.state = established
+	c.again.Store(c.node.absent[h.id] != nil)
 	close(c.settled)
 }
 

@@ -409,6 +409,10 @@ func (d *folder) cleanAll(dead map[instance]bool) {
 	if len(dead) == 0 {
 		return
 	}
+	// A folder that was removed, though we are there, has none of the sockets of those who live.
+	if st, err := sys.Fstat(d.sockets); err != nil || st.LinkCount == 0 {
+		return
+	}
 	folders, _ := names(d.ports, ".")
 	for _, name := range folders {
 		k, ok := parseKey(name)

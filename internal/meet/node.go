@@ -249,6 +249,12 @@ type Trouble struct {
 	At       time.Time
 }
 
+// Lasting says whether the two do not meet again: it is not for a want of descriptors, or
+// because one did not read, which passes.
+func (t *Trouble) Lasting() bool {
+	return !Starved(t.Err) && !errors.Is(t.Err, ErrStarved) && !errors.Is(t.Err, ErrBusy) && !errors.Is(t.Err, ErrGone)
+}
+
 // Troubles returns the last of them, oldest first.
 func (n *Node) Troubles() []Trouble {
 	if life.Forked() {

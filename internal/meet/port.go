@@ -27,7 +27,15 @@ type Port struct {
 	Handler Handler
 
 	id   uint32
-	node *Node // it was added to
+	node *Node                           // it was added to
+	seen atomic.Pointer[map[uint64]bool] // the participants that had ports to meet when it was
+}
+
+// Saw says whether a participant had a port to meet when this one was added, or may have had:
+// who had none came later.
+func (p *Port) Saw(participant uint64) bool {
+	seen := p.seen.Load()
+	return seen != nil && (*seen)[participant]
 }
 
 // A Handler is told what concerns its port. Calls about one Remote come one after
@@ -63,6 +71,14 @@ type Remote struct {
 	settings []byte
 	gone     atomic.Bool // it is lost
 }
+
+// Again says whether the connection was begun anew, after one was lost, or could not be had
+// for want of descriptors.
+func (r *Remote) Again() bool { return r.conn.again.Load() }
+
+// Late says whether the participant did not answer in time when it was asked first, although
+// it was running.
+func (r *Remote) Late() bool { return r.conn.silent.Load() }
 
 // Port returns the number of the remote port, which its participant gives to no
 // other.
@@ -160,6 +176,11 @@ func (n *Node) Add(p *Port) error {
 		n.forget(p)
 		return fail(err, "")
 	}
+	ids := map[uint64]bool{}
+	for _, i := range seen {
+		ids[i.id] = true
+	}
+	p.seen.Store(&ids)
 
 	var told []*conn
 	all := newAnswers()
@@ -289,16 +310,35 @@ func (n *Node) unregister(k key, role Role) {
 // enough of what was sent before, ErrGone, ErrTooLong, ErrForked, and what the
 // kernel says about descriptors.
 func (r *Remote) Send(t uint16, body []byte, files ...*os.File) error {
-	return r.send(t, body, files, false)
+	return r.send(t, body, files, 0)
+}
+
+// offerMost is how many packets wait for somebody who has only asked to be told something.
+const offerMost = 1024
+
+// Offer is [Remote.Post] of what a tool has asked for: if too much waits for it already, the
+// error matches ErrBusy, and the connection is none the worse.
+func (r *Remote) Offer(t uint16, body []byte, files ...*os.File) error {
+	return r.send(t, body, files, offerMost)
+}
+
+// First says, once, that nobody of this participant has asked this before about the remote
+// port, which several ports of ours may have found: what is to be said once for all of them.
+// It is for handlers' Found.
+func (r *Remote) First() bool {
+	first := !r.conn.greeted[r.id]
+	r.conn.greeted[r.id] = true
+	return first
 }
 
 // Post is [Remote.Send] of what the peer has to have, sooner or later: it waits for room
 // in a queue; the error matches ErrBusy if there is none in that either.
 func (r *Remote) Post(t uint16, body []byte, files ...*os.File) error {
-	return r.send(t, body, files, true)
+	return r.send(t, body, files, r.conn.node.config.Queue)
 }
 
-func (r *Remote) send(t uint16, body []byte, files []*os.File, queued bool) error {
+// send sends a message now, or, if fewer than so many packets wait, when there is room.
+func (r *Remote) send(t uint16, body []byte, files []*os.File, most int) error {
 	if life.Forked() {
 		return ErrForked
 	}
@@ -309,7 +349,7 @@ func (r *Remote) send(t uint16, body []byte, files []*os.File, queued bool) erro
 		return ErrGone
 	}
 	f := frame{kind: frameMessage, typ: t, from: r.local.id, to: r.id, body: body}
-	return withFDs(files, nil, func(fds []int) error { return r.conn.send(&f, fds, queued) })
+	return withFDs(files, nil, func(fds []int) error { return r.conn.send(&f, fds, most) })
 }
 
 // withFDs calls fn with the files' descriptors, which are open meanwhile.

@@ -119,6 +119,11 @@ func (d *folder) removePorts() {
 // remove removes the folder if it is empty and nobody opens the domain just now, and
 // says whether it did.
 func (d *folder) remove() bool {
+	// What is registered may be of somebody whose socket a stranger has removed: he lives, and
+	// would find nobody any more in a folder that is gone.
+	if left, err := names(d.root, "ports"); len(left) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false
+	}
 	// Who is there keeps it anyway; and who is stopped with the lock keeps others from coming.
 	if there, err := names(d.root, "sockets"); len(there) > 0 || err != nil && !errors.Is(err, os.ErrNotExist) {
 		return false

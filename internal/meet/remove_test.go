@@ -387,3 +387,40 @@ func TestLookForManyDead(t *testing.T) {
 		t.Errorf("%d walks through the folder after %d deaths", walks, n)
 	}
 }
+
+// A stranger has removed somebody's socket. He is taken for dead, and what he has registered is
+// removed; but not the folder that he has, and he removes nothing of others.
+func TestWhoseSocketWasRemoved(t *testing.T) {
+	dir := domain(t)
+	a := start(t, nil, dir)
+	a.must("add s subscriber orders")
+	sockets, err := filepath.Glob(filepath.Join(dir, "sockets", "*"))
+	if err != nil || len(sockets) != 1 {
+		t.Fatal(sockets, err)
+	}
+	if err := os.Remove(sockets[0]); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := meet.Clean(dir, nil); removed || err != nil {
+		t.Fatalf("the folder was removed: %v, %v", removed, err)
+	}
+	b, c := start(t, nil, dir), start(t, nil, dir)
+	b.must("add s subscriber orders")
+	a.must("add p publisher orders")
+	b.want("s found publisher " + a.id + "/2")
+	c.must("add p publisher orders")
+	b.want("s found publisher " + c.id + "/1")
+}
+
+// Of troubles only those last that are somebody's fault.
+func TestLastingTroubles(t *testing.T) {
+	for err, want := range map[error]bool{
+		meet.ErrProtocol: true, meet.ErrQuota: true, meet.ErrDropped: true, meet.ErrVersion: true, meet.ErrForeign: true,
+		syscall.EMFILE: false, meet.ErrStarved: false, meet.ErrBusy: false, meet.ErrGone: false,
+	} {
+		trouble := meet.Trouble{Err: fmt.Errorf("because: %w", err)}
+		if got := trouble.Lasting(); got != want {
+			t.Errorf("%v lasts: %v", err, got)
+		}
+	}
+}

@@ -92,6 +92,7 @@ func (c *conn) handle(f *frame, fds []int) error {
 			return fmt.Errorf("%w: PORTGONE of port %d, which is not there", ErrProtocol, f.from)
 		}
 		delete(c.remotes, f.from)
+		delete(c.greeted, f.from)
 		remote.lose()
 		return nil
 	case frameAsk:
@@ -295,15 +296,15 @@ func (c *conn) flush(raw syscall.RawConn) {
 	}
 }
 
-// send sends a message now; or, if there is no room, when there is some, or not at all.
-// It does not overtake what is queued.
-func (c *conn) send(f *frame, fds []int, queued bool) error {
+// send sends a message now; or, if there is no room, when there is some, if fewer than so many
+// packets wait for that. It does not overtake what is queued.
+func (c *conn) send(f *frame, fds []int, most int) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.raw == nil || c.why != nil:
 		return ErrGone
-	case len(c.queue) > 0 && queued:
+	case len(c.queue) > 0 && len(c.queue) < most:
 		return c.enqueue(f.encode(), fds)
 	case len(c.queue) > 0:
 		return ErrBusy
@@ -311,7 +312,7 @@ func (c *conn) send(f *frame, fds []int, queued bool) error {
 	bytes := f.encode()
 	err := c.sendNow(bytes, fds)
 	switch {
-	case busy(err) && queued:
+	case busy(err) && most > 0:
 		return c.enqueue(bytes, fds)
 	case busy(err):
 		return ErrBusy

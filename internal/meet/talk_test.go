@@ -30,7 +30,7 @@ func TestMessagesDoNotOvertake(t *testing.T) {
 		}
 		c.queue = queue
 		c.mu.Unlock()
-		return c.send(&f, nil, false)
+		return c.send(&f, nil, 0)
 	}
 	for err = send(nil); errors.Is(err, ErrGone); err = send(nil) {
 	}

@@ -86,7 +86,7 @@ func NewReader(r *region.Region, e *Entry, s Start, arenaLimit int, chunk func(i
 		position: s.Position,
 		dry:      s.Position,
 		flushed:  s.Position,
-		lazy:     min(max(uint64(c.Slots)/8, 1), 128),
+		lazy:     Uncounted(c.Slots),
 		expect:   s.Sequence & surplusMask,
 		first:    s.Sequence & surplusMask,
 	}
@@ -362,6 +362,10 @@ const (
 	// far, 64 bytes, 27 million a second in the place of 18, and no more with twice that.
 	distancePauses = 200
 )
+
+// Uncounted is how many positions a reader that does not sleep can be further than its cursor
+// says, in a ring of so many slots.
+func Uncounted(slots int) uint64 { return min(max(uint64(slots)/8, 1), 128) }
 
 // looksMost is how often a reader looks in vain before it stores its cursor.
 const looksMost = 64
