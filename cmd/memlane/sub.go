@@ -13,7 +13,6 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/schema"
-	"github.com/memlane/memlane/shmsync"
 	"github.com/spf13/cobra"
 )
 
@@ -100,9 +99,6 @@ type sub struct {
 	printed int
 }
 
-// errDone ends all topics: there is nothing more to print.
-var errDone = errors.New("done")
-
 // errUnread says that whoever reads what is printed has not done so.
 var errUnread = errors.New("nobody reads the output")
 
@@ -125,7 +121,7 @@ func (s *sub) run(ctx context.Context, topics []string) error {
 			return err
 		}
 		go func() {
-			err := t.follow(running)
+			err := t.f.follow(running)
 			if err != nil {
 				cancel(err) // for all
 			}
@@ -165,143 +161,44 @@ func (s *sub) run(ctx context.Context, topics []string) error {
 	return err
 }
 
-// topic is one of those that are followed.
+// topic is one of those that are printed.
 type topic struct {
 	*sub
-	name   string
+	f      follower
 	prefix []byte
-	s      *pubsub.Subscriber
 
 	schemas map[uint64]*schema.Schema // of the publishers, with --json; nil: it has none
 	decoded []byte                    // the last message, with --json
-
-	met   bool // a publisher has been there
-	there bool // one has been there since it was said that there is none
 }
 
 func (s *sub) subscribe(d *memlane.Domain, name string, several bool) (*topic, error) {
-	t := &topic{sub: s, name: name, schemas: map[uint64]*schema.Schema{}}
+	t := &topic{sub: s, schemas: map[uint64]*schema.Schema{}}
+	t.f = follower{name: name, timeout: s.timeout, untilEnd: s.untilEnd, ends: !s.limited && !s.untilEnd,
+		say: s.say, message: t.print, idle: s.flush}
 	if several && !s.raw {
 		t.prefix = []byte(name + "\t")
 	}
 	var err error
-	t.s, err = pubsub.Subscribe(d, name, &s.config)
-	if err == nil && t.s.Publishers() == 0 {
+	t.f.s, err = pubsub.Subscribe(d, name, &s.config)
+	if err == nil && t.f.s.Publishers() == 0 {
 		s.say("waiting for a publisher of %q", name)
 	}
 	return t, err
 }
 
-// follow prints the messages until there will be none any more, which is no error,
-// or all topics are to end.
-func (t *topic) follow(ctx context.Context) error {
-	for ctx.Err() == nil {
-		changes := t.s.Changes()
-		steady, cancel := context.WithCancelCause(ctx)
-		go func() {
-			select {
-			case <-changes:
-				cancel(errChanged)
-			case <-steady.Done():
-			}
-		}()
-		err := t.followThese(steady)
-		cancel(nil)
-		if !errors.Is(err, errChanged) {
-			return err
-		}
-		t.met = true // even if it has gone again
-	}
-	return context.Cause(ctx)
-}
-
-// followThese is follow while no publisher comes or goes.
-func (t *topic) followThese(ctx context.Context) error {
-	t.there = t.there || t.s.Publishers() > 0
-	// Once more, because only the second look is after a publisher's end.
-	if err := t.drain(ctx); err != nil {
-		return err
-	}
-	for {
-		if err := t.drain(ctx); err != nil {
-			return err
-		}
-		if t.s.Publishers() == 0 {
-			if t.untilEnd && (t.met || t.there) {
-				return nil
-			}
-			if t.there {
-				t.there = false
-				t.say("the last publisher of %q is gone; waiting for another", t.name)
-			}
-		}
-		if err := t.wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// drain prints what there is, and passes it on.
-func (t *topic) drain(ctx context.Context) error {
-	for ctx.Err() == nil {
-		m, err := t.s.TryReceive()
-		switch {
-		case err == pubsub.ErrEmpty:
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			return t.out.Flush()
-		case err != nil:
-			err = t.report(err)
-		default:
-			err = t.print(m)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return context.Cause(ctx)
-}
-
-// wait waits for a message, and prints it.
-func (t *topic) wait(ctx context.Context) error {
-	limit, stop := t.timeout.context(ctx)
-	defer stop()
-	m, err := t.s.Receive(limit)
-	switch {
-	case err == nil:
-		return t.print(m)
-	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		return err // and nothing else, which would have to be reported
-	case errors.Is(err, shmsync.ErrBusy) && !t.limited && !t.untilEnd:
-		return errDone // --timeout
-	}
-	return t.report(err)
-}
-
-// errChanged: a publisher has come, or gone.
-var errChanged = errors.New("publishers have changed")
-
-// report says what is no message, and returns it if it is the end.
-func (t *topic) report(err error) error {
-	var lagged *pubsub.LaggedError
-	switch {
-	case errors.As(err, &lagged):
-		t.say("lost %d messages of publisher %016x of %q: too slow", lagged.Lost, lagged.Publisher, t.name)
-	case errors.Is(err, pubsub.ErrCorrupt), errors.Is(err, pubsub.ErrRefused):
-		t.say("%v", err)
-	default:
-		return err
-	}
-	return nil
+// flush passes on what was printed.
+func (s *sub) flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.Flush()
 }
 
 func (t *topic) print(m pubsub.Message) error {
-	t.there = true
 	message := m.Data
 	if t.json {
 		var err error
 		if message, err = t.decode(m); err != nil {
-			t.say("message %d of publisher %016x of %q is not printed: %v", m.Sequence, m.Publisher, t.name, err)
+			t.say("message %d of publisher %016x of %q is not printed: %v", m.Sequence, m.Publisher, t.f.name, err)
 			return nil
 		}
 	}
@@ -335,7 +232,7 @@ func (t *topic) decode(m pubsub.Message) ([]byte, error) {
 		if len(t.schemas) == schemasMost {
 			clear(t.schemas)
 		}
-		s, _ = t.s.Format(m.Publisher)
+		s, _ = t.f.s.Format(m.Publisher)
 		t.schemas[m.Publisher] = s
 	}
 	if s == nil {
