@@ -94,7 +94,9 @@ func TestNPMDecodesValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got struct{ Messages []struct{ Values json.RawMessage } }
+	var got struct {
+		Messages []struct{ Values json.RawMessage }
+	}
 	if err := json.Unmarshal(out, &got); err != nil || len(got.Messages) != len(want) {
 		t.Fatal(err, len(got.Messages))
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/cmd/memlane/internal/mcap"
 	"github.com/memlane/memlane/pubsub"
+	"github.com/memlane/memlane/schema"
 	"github.com/spf13/cobra"
 )
 
@@ -27,6 +28,9 @@ const flushTime = time.Second / 2
 // channelsMost is how many publishers have a channel of their own; further ones share one
 // of each topic and format.
 const channelsMost = 1 << 15
+
+// sourcesMost is how many publishers are remembered. Who is met again is another one.
+const sourcesMost = 1 << 14
 
 func newRecord() *cobra.Command {
 	var r record
@@ -53,6 +57,8 @@ the publisher waits; with --peek it does not wait for this one.`,
 				return usagef("--count %d: give a number of messages from 1 on", r.count)
 			case r.all && len(args) > 0:
 				return usagef("--all and %q: give one of them", args)
+			case r.all && r.untilEnd:
+				return usagef("--all and --until-end: give one of them")
 			case !r.all && len(args) == 0:
 				return usagef("no topic is given: name some, or all with --all")
 			}
@@ -89,20 +95,55 @@ type record struct {
 	stderr   io.Writer
 
 	begun   time.Time
-	running sync.WaitGroup
-	known   map[string]bool // topics that are followed; of one goroutine
+	running sync.WaitGroup  // those who receive
+	known   map[string]bool // topics that are followed; of who watches
 
-	mu       sync.Mutex // guards what follows
+	// Of the goroutine that writes.
 	writer   *mcap.Writer
-	channels map[origin]uint16
+	channels map[*source]uint16
 	shared   map[string]uint16 // beyond channelsMost
 	schemas  map[string]described
-	lost     map[origin]uint64 // since that was written
-	losses   uint64            // all
+	spare    *batch
+	losses   uint64
 	bytes    int64
+
+	ready chan struct{} // there is much to write
+
+	mu       sync.Mutex // guards what follows
+	room     sync.Cond  // in filling, or failed
+	filling  *batch
+	received int
+	lost     map[origin]uint64 // what is not written yet
+	failed   error             // of who writes
 }
 
-// origin is where messages come from.
+// batch is messages that were received, and are to be written: so those who receive need
+// not wait for the disk.
+type batch struct {
+	data     []byte
+	messages []received
+}
+
+// batchMost is from how many bytes on a batch takes no more, and they do wait.
+const batchMost = 64 << 20
+
+// received is a message of a batch.
+type received struct {
+	from     *source
+	sequence uint32
+	time     uint64
+	end      int // of its data
+}
+
+// source is a publisher.
+type source struct {
+	origin
+	pid         int
+	values      *schema.Schema
+	contentType string
+}
+
+// origin is who publishes what.
 type origin struct {
 	topic     string
 	publisher uint64
@@ -138,10 +179,9 @@ func (r *record) into(ctx context.Context, d *memlane.Domain, file *os.File, top
 	if r.writer, err = mcap.NewWriter(file, &mcap.WriterConfig{Library: "memlane", Zstd: r.zstd}); err != nil {
 		return err
 	}
-	r.begun = time.Now()
-	r.known = map[string]bool{}
-	r.channels, r.shared = map[origin]uint16{}, map[string]uint16{}
-	r.schemas, r.lost = map[string]described{}, map[origin]uint64{}
+	r.begun, r.known, r.ready = time.Now(), map[string]bool{}, make(chan struct{}, 1)
+	r.channels, r.shared, r.schemas = map[*source]uint16{}, map[string]uint16{}, map[string]described{}
+	r.room.L, r.filling, r.spare, r.lost = &r.mu, &batch{}, &batch{}, map[origin]uint64{}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if r.duration.set {
@@ -157,66 +197,32 @@ func (r *record) into(ctx context.Context, d *memlane.Domain, file *os.File, top
 			err = r.follow(running, cancel, d, name, r.config)
 		}
 	}
-	if err == nil {
-		r.say("recording in %s", printable(r.path))
-		if r.all && len(topics) == 0 {
-			r.say("there is no topic yet")
-		}
-		err = r.wait(running, cancel, d)
-	} else {
+	if err != nil {
+		r.fail(err)
 		cancel(err)
 		r.running.Wait()
 		os.Remove(r.path) // for nothing was recorded
 		return err
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	finish := r.write()
+	r.say("recording in %s", printable(r.path))
+	if r.all && len(topics) == 0 {
+		r.say("there is no topic yet")
+	}
+	if r.all {
+		r.running.Go(func() { r.watch(running, cancel, d) })
+	}
+	finish := r.write(cancel)
 	if finish == nil {
 		finish = r.writer.Close()
 	}
 	if finish == nil {
 		finish = file.Sync()
 	}
-	if finish != nil && !errors.Is(err, finish) {
-		err = errors.Join(err, finish)
-	}
 	r.summary()
-	return err
-}
-
-// wait writes what has come, now and then, until all topics end.
-func (r *record) wait(running context.Context, cancel context.CancelCauseFunc, d *memlane.Domain) error {
-	ended := make(chan struct{})
-	if !r.all || r.untilEnd {
-		go func() {
-			r.running.Wait()
-			close(ended)
-		}()
+	if finish != nil {
+		return finish
 	}
-	tick := time.NewTicker(flushTime)
-	defer tick.Stop()
-	for ticks := 1; ; ticks++ {
-		select {
-		case <-ended:
-			cancel(errDone)
-		case <-running.Done():
-		case <-tick.C:
-			r.mu.Lock()
-			err := r.write()
-			r.mu.Unlock()
-			if err == nil && r.all && ticks%2 == 0 {
-				err = r.more(running, cancel, d)
-			}
-			if err == nil {
-				continue
-			}
-			cancel(err)
-		}
-		break
-	}
-	r.running.Wait()
-	err := context.Cause(running)
+	err = context.Cause(running)
 	var signaled interrupted
 	switch {
 	case errors.Is(err, errDone):
@@ -225,6 +231,44 @@ func (r *record) wait(running context.Context, cancel context.CancelCauseFunc, d
 		return nil // how recording ends
 	}
 	return err
+}
+
+// write writes what is received, until there will be nothing more.
+func (r *record) write(cancel context.CancelCauseFunc) error {
+	ended := make(chan struct{})
+	go func() {
+		r.running.Wait()
+		close(ended)
+	}()
+	tick := time.NewTicker(flushTime)
+	defer tick.Stop()
+	for {
+		var err error
+		select {
+		case <-ended:
+			return r.writeBatch()
+		case <-r.ready:
+			err = r.writeBatch()
+		case <-tick.C:
+			if err = r.writeBatch(); err == nil {
+				err = r.writer.Flush()
+			}
+		}
+		if err != nil {
+			r.fail(err)
+			cancel(err)
+		}
+	}
+}
+
+// fail has those who receive end.
+func (r *record) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed == nil {
+		r.failed = err
+	}
+	r.room.Broadcast()
 }
 
 // topics returns the topics of the domain.
@@ -237,35 +281,53 @@ func (r *record) topics() ([]string, error) {
 	return names, err
 }
 
-// more follows the topics that have come since the last time, with all that there still is.
-func (r *record) more(running context.Context, cancel context.CancelCauseFunc, d *memlane.Domain) error {
-	topics, err := r.topics()
-	for _, name := range topics {
-		if err == nil && !r.known[name] {
-			c := r.config
-			c.History = pubsub.AllHistory
-			err = r.follow(running, cancel, d, name, c)
+// watch follows the topics that come later, with all that there still is of them.
+func (r *record) watch(running context.Context, cancel context.CancelCauseFunc, d *memlane.Domain) {
+	c := r.config
+	c.History = pubsub.AllHistory
+	for sleep(running, time.Second) == nil {
+		topics, err := r.topics()
+		if err != nil {
+			cancel(err)
+		}
+		for _, name := range topics {
+			if r.known[name] {
+				continue
+			}
+			if err := r.follow(running, cancel, d, name, c); err != nil {
+				r.say("%v; it is tried again", err)
+			}
 		}
 	}
-	return err
 }
 
 // follow begins to record a topic.
 func (r *record) follow(running context.Context, cancel context.CancelCauseFunc, d *memlane.Domain, name string, c pubsub.SubscriberConfig) error {
-	r.known[name] = true
 	s, err := pubsub.Subscribe(d, name, &c)
 	if err != nil {
 		return err
 	}
+	r.known[name] = true
 	if s.Publishers() == 0 && !r.all {
 		r.say("waiting for a publisher of %q", name)
 	}
 	f := &follower{name: name, s: s, untilEnd: r.untilEnd, say: r.say, idle: func() error { return nil }}
-	f.message = func(m pubsub.Message) error { return r.message(f, m) }
+	sources := map[uint64]*source{}
+	f.message = func(m pubsub.Message) error {
+		from := sources[m.Publisher]
+		if from == nil {
+			if len(sources) == sourcesMost {
+				clear(sources)
+			}
+			from = &source{origin: origin{name, m.Publisher}, pid: s.PID(m.Publisher)}
+			from.values, from.contentType = s.Format(m.Publisher)
+			sources[m.Publisher] = from
+		}
+		return r.message(from, m)
+	}
 	f.lost = func(e *pubsub.LaggedError) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.losses += e.Lost
 		r.lost[origin{name, e.Publisher}] += e.Lost
 	}
 	r.running.Go(func() {
@@ -290,69 +352,94 @@ func (r *record) follow(running context.Context, cancel context.CancelCauseFunc,
 // sets it changes how far messages are apart.
 func (r *record) now() uint64 { return uint64(r.begun.UnixNano() + int64(time.Since(r.begun))) }
 
-// message records a message.
-func (r *record) message(f *follower, m pubsub.Message) error {
+// message has a message written.
+func (r *record) message(from *source, m pubsub.Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.limited && r.writer.Statistics().Messages == uint64(r.count) {
+	for len(r.filling.data) >= batchMost && r.failed == nil {
+		r.room.Wait()
+	}
+	switch {
+	case r.failed != nil:
+		return r.failed
+	case r.limited && r.received == r.count:
 		return errDone
 	}
-	from := origin{f.name, m.Publisher}
-	channel, known := r.channels[from]
-	if !known {
-		var err error
-		if channel, err = r.channel(f, m.Publisher); err != nil {
-			return err
+	b := r.filling
+	b.data = append(b.data, m.Data...)
+	b.messages = append(b.messages, received{from, uint32(m.Sequence), r.now(), len(b.data)})
+	if len(b.data) >= 1<<20 || len(b.messages) >= 1<<14 {
+		select {
+		case r.ready <- struct{}{}:
+		default:
 		}
-		if len(r.channels) > 2*channelsMost {
-			clear(r.channels) // those that share are found again
-		}
-		r.channels[from] = channel
 	}
-	now := r.now()
-	if err := r.writer.Write(&mcap.Message{Channel: channel, Sequence: uint32(m.Sequence), LogTime: now, PublishTime: now, Data: m.Data}); err != nil {
-		return err
-	}
-	r.bytes += int64(len(m.Data))
-	if r.limited && r.writer.Statistics().Messages == uint64(r.count) {
+	if r.received++; r.limited && r.received == r.count {
 		return errDone
 	}
 	return nil
 }
 
-// channel returns a channel for the messages of a publisher.
-func (r *record) channel(f *follower, publisher uint64) (uint16, error) {
-	values, contentType := f.s.Format(publisher)
-	c := mcap.Channel{Topic: f.name, MessageEncoding: encodingOf(contentType), Metadata: map[string]string{ofDomain: r.domain.name}}
-	format := contentType
-	if contentType != "" {
-		c.Metadata[ofContentType] = contentType
+// writeBatch writes what was received, and what was lost meanwhile.
+func (r *record) writeBatch() error {
+	r.mu.Lock()
+	b, lost := r.filling, r.lost
+	r.filling, r.lost = r.spare, map[origin]uint64{}
+	r.room.Broadcast()
+	r.mu.Unlock()
+	err := r.writeMessages(b)
+	if err == nil {
+		err = r.writeLosses(lost)
 	}
-	if values != nil {
-		format = values.String()
-		c.Metadata[ofSchema] = format
-		d, known := r.schemas[format]
+	if r.spare = (&batch{b.data[:0], b.messages[:0]}); cap(b.data) > 8<<20 {
+		r.spare = &batch{}
+	}
+	return err
+}
+
+func (r *record) writeMessages(b *batch) error {
+	at := 0
+	for _, m := range b.messages {
+		channel, known := r.channels[m.from]
 		if !known {
-			d = described{encoding: "ros1"}
-			text, ok := rosMessage(values)
-			schemaEncoding := "ros1msg"
-			if !ok {
-				d.encoding, schemaEncoding, text = "x-memlane", "x-memlane", format
-			}
 			var err error
-			if d.id, err = r.writer.AddSchema("memlane/S"+values.ID(), schemaEncoding, []byte(text)); err != nil {
-				return 0, err
+			if channel, err = r.channel(m.from); err != nil {
+				return err
 			}
-			r.schemas[format] = d
+			if len(r.channels) == sourcesMost {
+				clear(r.channels)
+			}
+			r.channels[m.from] = channel
 		}
-		c.SchemaID, c.MessageEncoding = d.id, d.encoding
+		if err := r.writer.Write(&mcap.Message{Channel: channel, Sequence: m.sequence, LogTime: m.time, PublishTime: m.time, Data: b.data[at:m.end]}); err != nil {
+			return err
+		}
+		r.bytes += int64(m.end - at)
+		at = m.end
+	}
+	return nil
+}
+
+// channel returns a channel for the messages of a publisher.
+func (r *record) channel(from *source) (uint16, error) {
+	c := mcap.Channel{Topic: from.topic, MessageEncoding: encodingOf(from.contentType), Metadata: map[string]string{ofDomain: r.domain.name}}
+	format := from.contentType
+	if format != "" {
+		c.Metadata[ofContentType] = format
+	}
+	if from.values != nil {
+		d, err := r.describe(from.values)
+		if err != nil {
+			return 0, err
+		}
+		format = from.values.String()
+		c.SchemaID, c.MessageEncoding, c.Metadata[ofSchema] = d.id, d.encoding, format
 	}
 	if r.writer.Statistics().Channels < channelsMost {
-		c.Metadata[ofPublisher] = hex(publisher)
-		c.Metadata[ofPID] = strconv.Itoa(f.s.PID(publisher))
+		c.Metadata[ofPublisher], c.Metadata[ofPID] = hex(from.publisher), strconv.Itoa(from.pid)
 		return r.writer.AddChannel(c)
 	}
-	key := fmt.Sprintf("%q %s", f.name, format)
+	key := fmt.Sprintf("%q %s", from.topic, format)
 	id, known := r.shared[key]
 	if !known {
 		var err error
@@ -364,26 +451,45 @@ func (r *record) channel(f *follower, publisher uint64) (uint16, error) {
 	return id, nil
 }
 
-// write writes what has come, and what was lost. The caller holds mu.
-func (r *record) write() error {
-	for _, from := range slices.SortedFunc(maps.Keys(r.lost), func(a, b origin) int {
+// describe returns a schema of the file for values.
+func (r *record) describe(values *schema.Schema) (described, error) {
+	d, known := r.schemas[values.String()]
+	if known {
+		return d, nil
+	}
+	d.encoding = "ros1"
+	text, ok := rosMessage(values)
+	schemaEncoding := "ros1msg"
+	if !ok {
+		d.encoding, schemaEncoding, text = "x-memlane", "x-memlane", values.String()
+	}
+	var err error
+	if d.id, err = r.writer.AddSchema("memlane/S"+values.ID(), schemaEncoding, []byte(text)); err == nil {
+		r.schemas[values.String()] = d
+	}
+	return d, err
+}
+
+// writeLosses writes what was lost of whom.
+func (r *record) writeLosses(lost map[origin]uint64) error {
+	for _, from := range slices.SortedFunc(maps.Keys(lost), func(a, b origin) int {
 		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.publisher, b.publisher))
 	}) {
+		r.losses += lost[from]
 		if err := r.writer.AddMetadata(mcap.Metadata{Name: lossesName, Values: map[string]string{
-			"topic": from.topic, "publisher": hex(from.publisher), "lost": strconv.FormatUint(r.lost[from], 10), "time": strconv.FormatUint(r.now(), 10),
+			"topic": from.topic, "publisher": hex(from.publisher), "lost": strconv.FormatUint(lost[from], 10), "time": strconv.FormatUint(r.now(), 10),
 		}}); err != nil {
 			return err
 		}
 	}
-	clear(r.lost)
-	return r.writer.Flush()
+	return nil
 }
 
-// summary says what was done. The caller holds mu.
+// summary says what was done.
 func (r *record) summary() {
 	s := r.writer.Statistics()
 	r.say("%s messages, %s bytes in %s", humanize.Comma(int64(s.Messages)), humanize.Comma(r.bytes), printable(r.path))
 	if r.losses > 0 {
-		r.say("%s messages were lost: the recorder was too slow, or there was no room in the ring", humanize.Comma(int64(r.losses)))
+		r.say("%s messages were lost: the recorder was too slow for them, which publishers with the policy Block, or with more slots, prevent", humanize.Comma(int64(r.losses)))
 	}
 }
