@@ -35,8 +35,9 @@ var targets = []struct {
 	{"internal/observe", "FuzzDecode", 120},
 	{"internal/ring", "FuzzTopic", 60},
 	{"pubsub", "FuzzWire", 150},
-	{"schema", "FuzzSchema", 15},
+	{"schema", "FuzzSchema", 14},
 	{"internal/format", "FuzzFormat", 5},
+	{"cmd/memlane/internal/mcap", "FuzzFile", 1},
 }
 
 const description = `Whatever a peer says, or has in its memory, is refused, or is exactly what it is decoded as; nothing panics. Run
