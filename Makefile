@@ -2,6 +2,7 @@
 # make test        everything that runs in minutes, as any user
 # make explore     every order of steps and kills of locks and waits, all that is bounded
 # make test-root   what only root may do: huge page pools, mount options, sysctls
+# make test-mcap   recordings are exchanged with the npm package @mcap/core; needs Node and npm
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
@@ -27,7 +28,7 @@ export GOTOOLCHAIN := local
 MODULES := . export/prometheus cmd/memlane test bench
 PACKAGES := ./... ./export/prometheus/... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-mcap test-arm64 prove prove-msync prove-locks prove-topics prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench bench-peers lint rename
 
 all: build
 
@@ -49,6 +50,7 @@ test:
 	  CGO_ENABLED=0 go test -count=1 -tags stores -json ./test/prove/joins; s=$$?; \
 	  CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a$$b$$s = 000 ]; } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
+		-not-run 'make test-mcap: recordings read and written by the npm package @mcap/core; files that it wrote are read here' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
@@ -78,6 +80,13 @@ test-root:
 	@[ "$$(id -u)" = 0 ] || { echo "make test-root needs root" >&2; exit 1; }
 	go build -o bin/report ./test/report
 	CGO_ENABLED=0 go test -count=1 -json -tags root -run '^TestRoot' $(PACKAGES) | bin/report
+
+# What npm installs is pinned: testdata/package.json.
+MCAP := cmd/memlane/internal/mcap
+test-mcap:
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp $(MCAP)/testdata/package.json "$$dir" && \
+		(cd "$$dir" && npm install --no-audit --no-fund --loglevel error) && \
+		CGO_ENABLED=0 go test -count=1 -v -tags npm -run '^TestNPM' ./cmd/memlane ./$(MCAP) -args -npm "$$dir"
 
 # ARGS='-cycles 2000' for more; results add up in docs/PROOF.md.
 prove-msync:
@@ -182,7 +191,7 @@ test-arm64:
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
 	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && go vet -tags stores ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && go vet -tags stores ./... && go vet -tags npm ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
 
 rename:
 	@[ -n "$(TO)" ] || { echo "usage: make rename TO=example.com/name" >&2; exit 1; }
