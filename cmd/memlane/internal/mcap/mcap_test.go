@@ -389,6 +389,31 @@ func TestClaims(t *testing.T) {
 	}
 }
 
+// An index that says of two chunks that they are at the same place is not believed, and the file
+// read without it; of a chunk that has messages of another time than it says, none is.
+func TestIndexLies(t *testing.T) {
+	w := write(t, WriterConfig{}, 100)
+	file := withoutChecksums(t, w.file)
+	chunks := open(t, file).chunks
+	place := func(i int) []byte { return binary.LittleEndian.AppendUint64(nil, chunks[i].at) }
+	// The head of a chunk of the index has the place behind two times.
+	at := bytes.LastIndex(file, place(3))
+	copy(file[at:], place(2))
+	r := open(t, file)
+	wantMessages(t, r, Selection{}, w.messages)
+	if !errors.Is(r.Damage(), ErrCorrupt) {
+		t.Errorf("damage: %v", r.Damage())
+	}
+
+	// Two fields before it is the chunk's first time.
+	file = withoutChecksums(t, w.file)
+	binary.LittleEndian.PutUint64(file[at-16:], chunks[3].start+1)
+	got, errs := all(open(t, file), Selection{})
+	if len(errs) != 1 || !errors.Is(errs[0], ErrCorrupt) || len(got) >= len(w.messages) || len(got) < len(w.messages)/2 {
+		t.Errorf("a chunk with messages of another time: %d messages, %v", len(got), errs)
+	}
+}
+
 // What cannot be written is told, and after an error nothing more is written.
 func TestWriterErrors(t *testing.T) {
 	w, err := NewWriter(io.Discard, nil)
