@@ -84,6 +84,7 @@ test-root:
 # What npm installs is pinned: testdata/package.json.
 MCAP := cmd/memlane/internal/mcap
 test-mcap:
+	@command -v npm >/dev/null || { echo "make test-mcap needs Node and npm (apt-get install nodejs npm)" >&2; exit 1; }
 	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp $(MCAP)/testdata/package.json "$$dir" && \
 		(cd "$$dir" && npm install --no-audit --no-fund --loglevel error) && \
 		CGO_ENABLED=0 go test -count=1 -v -tags npm -run '^TestNPM' ./cmd/memlane ./$(MCAP) -args -npm "$$dir"

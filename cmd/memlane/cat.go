@@ -88,7 +88,7 @@ func (c *cat) run(ctx context.Context, path string) error {
 	c.several = c.r.several()
 	c.schemas = map[uint16]*schema.Schema{}
 	for _, channel := range c.r.channels {
-		if c.schemas[channel.ID], _, err = formatOf(channel); err != nil {
+		if c.schemas[channel.ID], _, err = c.r.formatOf(channel); err != nil {
 			c.say("%s: %v", printable(path), err)
 		}
 	}
@@ -143,7 +143,7 @@ func (c *cat) print(m *mcap.Message) error {
 // recorded is a message as JSON. Data is its own, or its value's.
 func recorded(c *mcap.Channel, m *mcap.Message, data []byte, value bool) *recordedJSON {
 	j := &recordedJSON{Topic: c.Topic, Publisher: c.Metadata[ofPublisher], Sequence: m.Sequence,
-		Time: recordedAt(m.LogTime).UTC(), Published: recordedAt(m.PublishTime).UTC(), Encoding: c.MessageEncoding}
+		Time: time.Unix(0, int64(m.LogTime)).UTC(), Published: time.Unix(0, int64(m.PublishTime)).UTC(), Encoding: c.MessageEncoding}
 	switch {
 	case value || c.MessageEncoding == "json" && json.Valid(data):
 		j.Value = data

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"mime"
@@ -8,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/memlane/memlane/cmd/memlane/internal/mcap"
 	"github.com/memlane/memlane/schema"
@@ -52,7 +52,7 @@ func encodingOf(contentType string) string {
 
 // formatOf returns what the messages of a channel are: a schema, or a content type, or
 // neither.
-func formatOf(c *mcap.Channel) (*schema.Schema, string, error) {
+func (r *recording) formatOf(c *mcap.Channel) (*schema.Schema, string, error) {
 	if text, is := c.Metadata[ofSchema]; is {
 		s, err := schema.Parse([]byte(text))
 		if err != nil {
@@ -63,7 +63,12 @@ func formatOf(c *mcap.Channel) (*schema.Schema, string, error) {
 	if contentType, is := c.Metadata[ofContentType]; is {
 		return nil, contentType, nil
 	}
-	return nil, mediaTypes[c.MessageEncoding], nil
+	contentType := mediaTypes[c.MessageEncoding]
+	if d := r.Schema(c.SchemaID); d != nil && d.Encoding == "protobuf" && contentType != "" {
+		// It is empty for a name that cannot be one.
+		contentType = cmp.Or(mime.FormatMediaType(contentType, map[string]string{"message": d.Name}), contentType)
+	}
+	return nil, contentType, nil
 }
 
 // recordingFlags are those of the commands that read a recording.
@@ -113,7 +118,23 @@ func (f *recordingFlags) open(path string, say func(format string, args ...any))
 	if err := r.want(f); err != nil {
 		return fail(err)
 	}
+	for topic, lost := range r.losses() {
+		say("%s: the recorder has lost %d messages of %q", printable(path), lost, topic)
+	}
 	return r, nil
+}
+
+// losses returns how many messages the recorder has lost, of topics that are wanted.
+func (r *recording) losses() map[string]uint64 {
+	lost := map[string]uint64{}
+	for _, m := range r.Metadata() {
+		n, err := strconv.ParseUint(m.Values["lost"], 10, 64)
+		topic := m.Values["topic"]
+		if m.Name == lossesName && err == nil && slices.ContainsFunc(r.channels, func(c *mcap.Channel) bool { return c.Topic == topic }) {
+			lost[topic] += n
+		}
+	}
+	return lost
 }
 
 // want selects the topics and times that the flags say.
@@ -149,9 +170,6 @@ func (r *recording) close() { r.file.Close() }
 func (r *recording) several() bool {
 	return slices.ContainsFunc(r.channels, func(c *mcap.Channel) bool { return c.Topic != r.channels[0].Topic })
 }
-
-// recordedAt returns a time of a recording.
-func recordedAt(nanoseconds uint64) time.Time { return time.Unix(0, int64(nanoseconds)) }
 
 // rateFlag is --rate.
 type rateFlag float64

@@ -92,6 +92,13 @@ func (p *replay) run(ctx context.Context, path string) error {
 		}
 	}
 	begun := time.Now()
+	err = p.play(ctx, path)
+	p.say("%s messages, %s bytes in %.3f s", humanize.Comma(int64(p.published)), humanize.Comma(p.bytes), time.Since(begun).Seconds())
+	return err
+}
+
+// play publishes the recording, as often as that is to be.
+func (p *replay) play(ctx context.Context, path string) error {
 	whole := p.r.Damage() == nil || errors.Is(p.r.Damage(), mcap.ErrUnfinished)
 	for first := true; first || p.loop && p.published > 0; first = false {
 		good, err := p.once(ctx, path)
@@ -100,7 +107,6 @@ func (p *replay) run(ctx context.Context, path string) error {
 		}
 		whole = whole && good
 	}
-	p.say("%s messages, %s bytes in %.3f s", humanize.Comma(int64(p.published)), humanize.Comma(p.bytes), time.Since(begun).Seconds())
 	if !whole {
 		return fmt.Errorf("%s: %w", printable(path), errPartly)
 	}
@@ -112,7 +118,7 @@ func (p *replay) publish(d *memlane.Domain, path string) (distinct []*pubsub.Pub
 	p.publishers = map[uint16]*pubsub.Publisher{}
 	same := map[string]*pubsub.Publisher{}
 	for _, c := range p.r.channels {
-		values, contentType, err := formatOf(c)
+		values, contentType, err := p.r.formatOf(c)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", printable(path), err)
 		}
