@@ -25,6 +25,9 @@ import (
 // is left to write it.
 const flushTime = time.Second / 2
 
+// watchTime is how long it takes with --all to notice a new topic.
+const watchTime = time.Second / 5
+
 // channelsMost is how many publishers have a channel of their own; further ones share one
 // of each topic and format.
 const channelsMost = 1 << 15
@@ -49,7 +52,8 @@ the kernel had not written is lost too.
 
 As with "memlane sub", a publisher may have dropped messages before they were recorded:
 that is said, and is in the file, with their number. Under --policy block none are, because
-the publisher waits; with --peek it does not wait for this one.`,
+the publisher waits; with --peek it does not wait for this one. Of a topic that comes
+later, which --all notices within a fifth of a second, it gets what is still there.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			r.limited = cmd.Flags().Changed("count")
 			switch {
@@ -285,7 +289,7 @@ func (r *record) topics() ([]string, error) {
 func (r *record) watch(running context.Context, cancel context.CancelCauseFunc, d *memlane.Domain) {
 	c := r.config
 	c.History = pubsub.AllHistory
-	for sleep(running, time.Second) == nil {
+	for sleep(running, watchTime) == nil {
 		topics, err := r.topics()
 		if err != nil {
 			cancel(err)
