@@ -44,7 +44,7 @@ func newRecord() *cobra.Command {
 that come later, and writes their messages to a file of the format MCAP: with times, and
 with what the publishers say that they are. It goes on until Ctrl-C, or until --count,
 --duration or --until-end. "memlane replay" publishes them again, "memlane cat" prints
-them, and so do Foxglove and other tools for MCAP; docs/RECORDING.md says what is stored.
+them, and other tools for MCAP can read them; docs/RECORDING.md says what is stored.
 
 A message is in the file a second after it was received, or sooner: that is lost if
 the recorder is killed, and the file is as good for the rest. If the machine fails, what
