@@ -3,6 +3,7 @@
 # make explore     every order of steps and kills of locks and waits, all that is bounded
 # make test-root   what only root may do: huge page pools, mount options, sysctls
 # make test-linux-6.1  tests under the oldest Linux that is supported, in a virtual machine; half an hour if emulated
+# make test-mcap   recordings are exchanged with the npm package @mcap/core; needs Node and npm
 # make test-arm64  the arm64 build under qemu-user, as far as that emulates Linux
 # make prove-msync what msync promises, by shutting file systems down; root, minutes
 # make prove-locks what the locks promise when processes are killed; minutes
@@ -30,7 +31,7 @@ export GOTOOLCHAIN := local
 MODULES := . export/prometheus cmd/memlane test bench
 PACKAGES := ./... ./export/prometheus/... ./cmd/memlane/... ./test/... ./bench/...
 
-.PHONY: all build generate test explore mutants test-root test-linux-6.1 test-arm64 prove prove-msync prove-locks prove-topics prove-churn prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench-joins bench bench-peers lint rename
+.PHONY: all build generate test explore mutants test-root test-linux-6.1 test-mcap test-arm64 prove prove-msync prove-locks prove-topics prove-churn prove-litmus prove-hostile prove-fuzz prove-explore prove-step prove-message prove-joins models bench-sync bench-joins bench bench-peers lint rename
 
 all: build
 
@@ -53,6 +54,7 @@ test:
 	  CGO_ENABLED=1 go test -count=1 -race -json $(PACKAGES) && [ $$a$$b$$s = 000 ]; } | bin/report \
 		-not-run 'make test-root: tests that change the machine (huge page pools); needs root' \
 		-not-run 'make test-linux-6.1: what matters under Linux 6.1, which is booted in QEMU' \
+		-not-run 'make test-mcap: recordings read and written by the npm package @mcap/core; files that it wrote are read here' \
 		-not-run 'make test-arm64: the arm64 build under qemu-user; it is built and vetted here, not run' \
 		-not-run 'make prove-msync: campaigns on loop devices; needs root and minutes' \
 		-not-run 'make prove-locks: kills by the ten thousand, in minutes; 200 of them are here' \
@@ -97,6 +99,14 @@ test-linux-6.1:
 	bin/boot -kernel bin/linux-6.1/vmlinuz -skip '$(LINUX_61_SKIP)' $(ARGS) $(LINUX_61) | bin/report \
 		-not-run 'tests that compare with the source or the documentation, which are not in the machine' \
 		-not-run 'packages of the tools, the campaigns and the scripts: make test has them'
+
+# What npm installs is pinned: testdata/package.json.
+MCAP := cmd/memlane/internal/mcap
+test-mcap:
+	@command -v npm >/dev/null || { echo "make test-mcap needs Node and npm (apt-get install nodejs npm)" >&2; exit 1; }
+	dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && cp $(MCAP)/testdata/package.json "$$dir" && \
+		(cd "$$dir" && npm install --no-audit --no-fund --loglevel error) && \
+		CGO_ENABLED=0 go test -count=1 -v -tags npm -run '^TestNPM' ./cmd/memlane ./$(MCAP) -args -npm "$$dir"
 
 # ARGS='-cycles 2000' for more; results add up in docs/PROOF.md.
 prove-msync:
@@ -211,7 +221,7 @@ test-arm64:
 lint:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted" >&2; exit 1; }
 	cd tools && go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck
-	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && go vet -tags stores ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
+	for m in $(MODULES); do (cd $$m && go vet -tags root ./... && go vet -tags explore ./... && go vet -tags stores ./... && go vet -tags npm ./... && GOARCH=arm64 CGO_ENABLED=0 go vet ./... && $(CURDIR)/bin/staticcheck -tags root ./...) || exit 1; done
 
 rename:
 	@[ -n "$(TO)" ] || { echo "usage: make rename TO=example.com/name" >&2; exit 1; }

@@ -93,13 +93,15 @@ func TestSeedRowsNameTheirTests(t *testing.T) {
 	}
 }
 
-// The tests that docs/TOOLS.md names exist.
+// The tests that docs/TOOLS.md and docs/RECORDING.md name exist.
 func TestToolsNameTheirTests(t *testing.T) {
-	text, err := os.ReadFile("docs/TOOLS.md")
-	if err != nil {
-		t.Fatal(err)
+	for _, page := range []string{"docs/TOOLS.md", "docs/RECORDING.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exist(t, declared(t), string(text))
 	}
-	exist(t, declared(t), string(text))
 }
 
 // The programs of the README are those of examples, which tests run.

@@ -59,6 +59,7 @@ var policy = []row{
 	{dir: "cmd/memlane/internal/demo", layer: 9, external: []string{"github.com/dustin/go-humanize"}},
 	{dir: "cmd/memlane/internal/bench", layer: 9, external: []string{"github.com/dustin/go-humanize", "golang.org/x/sys/unix"}},
 	{dir: "cmd/memlane/internal/live", layer: 9},
+	{dir: "cmd/memlane/internal/mcap", layer: 9, external: []string{"github.com/klauspost/compress/zstd"}},
 	{dir: "cmd/memlane/internal/top", layer: 10, external: []string{"charm.land/bubbletea/v2", "charm.land/lipgloss/v2", "github.com/charmbracelet/x/ansi", "github.com/dustin/go-humanize"}},
 	{dir: "cmd/memlane", layer: 11, external: []string{"github.com/dustin/go-humanize", "github.com/invopop/jsonschema", "github.com/prometheus/client_golang/prometheus", "github.com/spf13/cobra", "golang.org/x/term"}},
 	{dir: "internal/explore", layer: 9, unsafe: true, testing: true},

@@ -3,6 +3,7 @@ package pubsub_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -56,7 +57,7 @@ func subscribeThousand(args []string) error {
 		}
 		values, contentType := s.Format(m.Publisher)
 		text, err := values.AppendJSON(nil, m.Data)
-		fmt.Println(values.ID(), contentType, strings.Count(string(text), ":"), err)
+		fmt.Println(values.ID(), contentType, strings.Count(string(text), ":"), err, s.PID(m.Publisher) == os.Getppid(), s.PID(m.Publisher+1))
 	}
 	return nil
 }
@@ -96,7 +97,7 @@ func TestLongSchemas(t *testing.T) {
 	if got := same.Line(); got != "7 <nil>" {
 		t.Error(got)
 	}
-	if got, want := anything.Line(), fmt.Sprintf("%s  1111 <nil>", s.ID()); got != want {
+	if got, want := anything.Line(), fmt.Sprintf("%s  1111 <nil> true 0", s.ID()); got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	look, err := inspect.Look(d, "numbers")

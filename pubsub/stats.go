@@ -62,3 +62,15 @@ func (s *Subscriber) Changes() <-chan struct{} {
 	defer s.mu.Unlock()
 	return s.news
 }
+
+// PID returns the process of a publisher whose messages have that number, in this process's
+// PID namespace; 0 if that is not known. It may be called at any time, and knows a publisher
+// until the call after that for its last message.
+func (s *Subscriber) PID(publisher uint64) int {
+	for _, src := range *s.sources.Load() {
+		if src.id == publisher {
+			return src.remote.Peer().PID()
+		}
+	}
+	return 0
+}

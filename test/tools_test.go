@@ -130,6 +130,9 @@ func TestOutputs(t *testing.T) {
 			t.Fatalf("%q: %d: %s%s", args, code, out, stderr)
 		}
 	}
+	recorded, recording := recorder(t, t.TempDir(), "a topic", "--count", "1")
+	inFolder(t, recorded.Args[len(recorded.Args)-1], "pub", "a topic").write(t, "a text\n")
+	recorded.wantExit(t, 0, "")
 	files, err := filepath.Glob("../spec/output/*.json")
 	if err != nil {
 		t.Fatal(err)
@@ -142,6 +145,7 @@ func TestOutputs(t *testing.T) {
 		"bw":           {args: []string{"bw", "--count", "2", "--interval", "10ms"}},
 		"hz":           {args: []string{"hz", "--count", "2", "--interval", "10ms"}},
 		"top":          {args: []string{"top", "--count", "2", "--interval", "10ms"}},
+		"cat":          {args: []string{"cat", recording}},
 		"clean":        {args: []string{"clean"}},
 		"doctor":       {args: []string{"doctor"}, code: 1}, // a publisher waits for who is stopped
 		"info":         {args: []string{"info"}},
@@ -159,7 +163,7 @@ func TestOutputs(t *testing.T) {
 		switch c.args[0] {
 		case "segment":
 			args = append(args, "--folder", segments)
-		case "sync":
+		case "sync", "cat":
 		default:
 			args = append(args, "--folder", p.folder)
 		}

@@ -8,6 +8,7 @@ require (
 	github.com/charmbracelet/x/ansi v0.11.9
 	github.com/dustin/go-humanize v1.1.0
 	github.com/invopop/jsonschema v0.14.0
+	github.com/klauspost/compress v1.20.1
 	github.com/memlane/memlane v0.0.0
 	github.com/memlane/memlane/export/prometheus v0.0.0
 	github.com/prometheus/client_golang v1.25.0

@@ -13,7 +13,7 @@
 //	130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 //
 // What runs until it is told to end, server --hold, client --follow, sync lock
-// without a command, sub, logs, hz, bw, top and --watch, ends with 0 then. sync lock with a command,
+// without a command, sub, logs, record, replay --loop, hz, bw, top and --watch, ends with 0 then. sync lock with a command,
 // and sync acquire, end with the command's code.
 package main
 
@@ -44,7 +44,7 @@ const exitCodes = `Exit codes:
   6    somebody else has it: not free at once, or not within --timeout
   130  interrupted by Ctrl-C; 143 by SIGTERM, 129 by SIGHUP, 141 by a closed pipe
 What runs until it is told to end, server --hold, client --follow, sync lock
-without a command, sub, logs, metrics, hz, bw, top and --watch, ends with 0. sync lock with a command,
+without a command, sub, logs, record, replay --loop, metrics, hz, bw, top and --watch, ends with 0. sync lock with a command,
 and sync acquire, end with its code.
 `
 
@@ -194,7 +194,7 @@ Begin with "memlane demo". The simplest use is "memlane server", then
 		Args:          suggest,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newLogs(), newList(), newProcesses(), newClean(), newDoctor(), newMetrics(), newStat(), newHz(), newBw(), newLag(), newInfo(), newTop(), newDemo(), newDemoPeer())
+	root.AddCommand(newServer(), newClient(), newSegment(), newSync(signals), newPub(), newSub(), newLogs(), newRecord(), newReplay(), newCat(), newList(), newProcesses(), newClean(), newDoctor(), newMetrics(), newStat(), newHz(), newBw(), newLag(), newInfo(), newTop(), newDemo(), newDemoPeer())
 	root.AddCommand(newBench(), newBenchWorker())
 	return root
 }

@@ -21,6 +21,7 @@ var update = flag.Bool("update", false, "write spec/output")
 // outputs are what commands print with -o json. hz, bw and top print one after the other.
 var outputs = map[string]any{
 	"bw":           rateJSON{},
+	"cat":          recordedJSON{},
 	"clean":        []leftoverJSON{},
 	"doctor":       []findingJSON{},
 	"hz":           rateJSON{},

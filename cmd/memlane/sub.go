@@ -15,7 +15,6 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/pubsub"
 	"github.com/memlane/memlane/schema"
-	"github.com/memlane/memlane/shmsync"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 )
@@ -119,9 +118,6 @@ type printer interface {
 	idle() error
 }
 
-// errDone ends all topics: there is nothing more to print.
-var errDone = errors.New("done")
-
 // errUnread says that whoever reads what is printed has not done so.
 var errUnread = errors.New("nobody reads the output")
 
@@ -148,8 +144,10 @@ func (s *sub) run(ctx context.Context, topics []string, printer func(*topic) pri
 			return err
 		}
 		t.printer = printer(t)
+		f := follower{name: name, s: t.s, timeout: s.timeout, untilEnd: s.untilEnd, ends: !s.limited && !s.untilEnd,
+			say: s.say, message: t.print, idle: t.pause, lost: t.lost}
 		go func() {
-			err := t.follow(running)
+			err := f.follow(running)
 			if err != nil {
 				cancel(err) // for all
 			}
@@ -189,15 +187,12 @@ func (s *sub) run(ctx context.Context, topics []string, printer func(*topic) pri
 	return err
 }
 
-// topic is one of those that are followed.
+// topic is one of those that are printed.
 type topic struct {
 	*sub
 	printer
 	name string
 	s    *pubsub.Subscriber
-
-	met   bool // a publisher has been there
-	there bool // one has been there since it was said that there is none
 }
 
 func (s *sub) subscribe(d *memlane.Domain, name string) (*topic, error) {
@@ -223,75 +218,6 @@ func (noPublisher) Error() string { return "nobody publishes it (see memlane ls)
 
 func (noPublisher) Is(target error) bool { return target == fs.ErrNotExist }
 
-// follow prints the messages until there will be none any more, which is no error,
-// or all topics are to end.
-func (t *topic) follow(ctx context.Context) error {
-	for ctx.Err() == nil {
-		changes := t.s.Changes()
-		steady, cancel := context.WithCancelCause(ctx)
-		go func() {
-			select {
-			case <-changes:
-				cancel(errChanged)
-			case <-steady.Done():
-			}
-		}()
-		err := t.followThese(steady)
-		cancel(nil)
-		if !errors.Is(err, errChanged) {
-			return err
-		}
-		t.met = true // even if it has gone again
-	}
-	return context.Cause(ctx)
-}
-
-// followThese is follow while no publisher comes or goes.
-func (t *topic) followThese(ctx context.Context) error {
-	t.there = t.there || t.s.Publishers() > 0
-	// Once more, because only the second look is after a publisher's end.
-	if err := t.drain(ctx); err != nil {
-		return err
-	}
-	for {
-		if err := t.drain(ctx); err != nil {
-			return err
-		}
-		if t.s.Publishers() == 0 {
-			if t.untilEnd && (t.met || t.there) {
-				return nil
-			}
-			if t.there {
-				t.there = false
-				t.say("the last publisher of %q is gone; waiting for another", t.name)
-			}
-		}
-		if err := t.wait(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// drain prints what there is, and passes it on.
-func (t *topic) drain(ctx context.Context) error {
-	for ctx.Err() == nil {
-		m, err := t.s.TryReceive()
-		switch {
-		case err == pubsub.ErrEmpty:
-			return t.pause()
-		case err != nil:
-			err = t.report(err)
-		default:
-			t.there = true
-			err = t.print(m)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return context.Cause(ctx)
-}
-
 // pause passes on what is printed, when there is nothing more just now.
 func (t *topic) pause() error {
 	if err := t.idle(); err != nil {
@@ -304,40 +230,6 @@ func (t *topic) pause() error {
 	}
 	if t.untilIdle {
 		return errDone
-	}
-	return nil
-}
-
-// wait waits for a message, and prints it.
-func (t *topic) wait(ctx context.Context) error {
-	limit, stop := t.timeout.context(ctx)
-	defer stop()
-	m, err := t.s.Receive(limit)
-	switch {
-	case err == nil:
-		t.there = true
-		return t.print(m)
-	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
-		return err // and nothing else, which would have to be reported
-	case errors.Is(err, shmsync.ErrBusy) && !t.limited && !t.untilEnd:
-		return errDone // --timeout
-	}
-	return t.report(err)
-}
-
-// errChanged: a publisher has come, or gone.
-var errChanged = errors.New("publishers have changed")
-
-// report says what is no message, and returns it if it is the end.
-func (t *topic) report(err error) error {
-	var lagged *pubsub.LaggedError
-	switch {
-	case errors.As(err, &lagged):
-		t.lost(lagged)
-	case errors.Is(err, pubsub.ErrCorrupt), errors.Is(err, pubsub.ErrRefused):
-		t.say("%v", err)
-	default:
-		return err
 	}
 	return nil
 }

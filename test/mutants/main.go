@@ -173,7 +173,7 @@ func (m *mutant) plant() error {
 	if err := os.WriteFile(overlayFile, overlay, 0o600); err != nil {
 		return err
 	}
-	out, err := test(append([]string{"-overlay", overlayFile}, m.tests...))
+	out, err := test(m.tests, "-overlay="+overlayFile)
 	switch {
 	case err == nil:
 		return errSurvived
@@ -191,7 +191,7 @@ var tried sync.Map
 // sound returns an error if the mutant's tests fail without it too.
 func (m *mutant) sound() error {
 	once := sync.OnceValue(func() error {
-		if out, err := test(m.tests); err != nil {
+		if out, err := test(m.tests, ""); err != nil {
 			return fmt.Errorf("its tests fail without it: %w: %s", err, out)
 		}
 		return nil
@@ -200,9 +200,11 @@ func (m *mutant) sound() error {
 	return first.(func() error)()
 }
 
-// test runs go test. A bug may be that something hangs; what explores takes a minute.
-func test(args []string) ([]byte, error) {
+// test runs go test, with flags that the go commands which the tests run have too: those of
+// package test build the command. A bug may be that something hangs; what explores takes a
+// minute.
+func test(args []string, flags string) ([]byte, error) {
 	cmd := exec.Command("go", append([]string{"test", "-count=1", "-timeout=4m"}, args...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", strings.TrimSpace("GOFLAGS="+os.Getenv("GOFLAGS")+" "+flags))
 	return cmd.CombinedOutput()
 }

@@ -35,11 +35,12 @@ var targets = []struct {
 	{"internal/observe", "FuzzDecode", 105},
 	{"internal/ring", "FuzzTopic", 60},
 	{"pubsub", "FuzzWire", 150},
-	{"schema", "FuzzSchema", 15},
+	{"schema", "FuzzSchema", 14},
 	{"schema", "FuzzAppendMessage", 15},
 	{"internal/format", "FuzzFormat", 5},
 	{"logtopic", "FuzzRecord", 5},
 	{"cmd/memlane", "FuzzRecordText", 15},
+	{"cmd/memlane/internal/mcap", "FuzzFile", 1},
 }
 
 const description = `Whatever a peer says, or has in its memory, is refused, or is exactly what it is decoded as; nothing panics. Run
