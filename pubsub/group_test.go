@@ -47,8 +47,8 @@ func publishTopics(args []string) error {
 	return proctest.Hang(all)
 }
 
-// group subscribes to so many topics.
-func group(t *testing.T, d *memlane.Domain, topics int) (*pubsub.Group, []*pubsub.Subscriber) {
+// grouped subscribes to so many topics, in a group.
+func grouped(t *testing.T, d *memlane.Domain, topics int) (*pubsub.Group, []*pubsub.Subscriber) {
 	t.Helper()
 	var all []*pubsub.Subscriber
 	var members []pubsub.Member
@@ -77,7 +77,7 @@ func TestGroup(t *testing.T) {
 			if got := p.Line(); got != "ready" {
 				t.Fatal(got)
 			}
-			g, _ := group(t, open(t, folder), topics)
+			g, _ := grouped(t, open(t, folder), topics)
 			next := make([]uint64, topics)
 			for range topics * each {
 				member, m, err := g.Receive(background)
@@ -100,7 +100,7 @@ func TestGroup(t *testing.T) {
 // member, and by the context; that a member was closed is told once, and all that is all.
 func TestGroupWait(t *testing.T) {
 	d := open(t, t.TempDir())
-	g, all := group(t, d, 3)
+	g, all := grouped(t, d, 3)
 	received := make(chan error)
 	var member int
 	receive := func(ctx context.Context) {
@@ -158,7 +158,7 @@ func TestGroupMembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, all := group(t, d, 2)
+	g, all := grouped(t, d, 2)
 	if _, err := pubsub.NewGroup(typed, all[0]); !errors.Is(err, os.ErrInvalid) {
 		t.Errorf("in two groups: %v", err)
 	}
@@ -211,7 +211,7 @@ func TestGroupAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, _ := group(t, d, 3)
+	g, _ := grouped(t, d, 3)
 	if err := p.WaitSubscribers(background, 1); err != nil {
 		t.Fatal(err)
 	}
