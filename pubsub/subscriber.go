@@ -107,9 +107,11 @@ const answerTime = 100 * time.Millisecond
 //
 // When it returns, everything that the publishers which are there publish from then on
 // is received, or reported as lost; but for those that have not answered within 100 ms
-// because they are stopped, or, though they are not, within a second: they follow when
-// they do. Publishers that come later are received from their first message on, but for
-// those that have waited so long in vain for this process: see [Publish].
+// because they are stopped, or, though they are not, within a second, or could not for want
+// of descriptors: they follow when they do, and of the latter two Receive says so, if they
+// have published. Publishers that come later are received from their first message on; what
+// they have no more when the two meet, because this process did not answer for long, is
+// reported as lost.
 //
 // If all publishers that are there refuse, because their messages are others, it is an error that
 // matches [ErrRefused]. Of those that refuse beside others, or come later, Receive
