@@ -91,6 +91,10 @@ var (
 	// ErrHeld: what was lent had not been given back when its publisher or subscriber was
 	// closed: see memlane.Config.LeakCheck.
 	ErrHeld = errors.New("not given back")
+	// ErrMissed: a publisher that was there when it was subscribed to did not answer for a
+	// second, though it ran, or could not be met for want of descriptors; what it has published
+	// until now was not received. How much that is nobody knows.
+	ErrMissed = errors.New("a publisher could not be met in time, and what it has published until now was not received")
 	// ErrRefused: a publisher does not want this subscriber.
 	ErrRefused = errors.New("the publisher refuses")
 	// ErrTooLargeToBorrow: the message is larger than an eighth of the publisher's

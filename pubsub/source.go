@@ -92,9 +92,6 @@ func (c *chunks) get(i int) ([]byte, error) {
 // errUnsent is that a publisher went on when nobody was connected to it any more.
 var errUnsent = errors.New("what a publisher has sent after the connection was lost has not come")
 
-// errMissed is that a publisher could not be met when it was subscribed to.
-var errMissed = errors.New("a publisher could not be met at once, and what it has published meanwhile was not received")
-
 // put adds a chunk.
 func (c *chunks) put(i int, m *memory.Memory) error {
 	c.mu.Lock()
@@ -345,7 +342,7 @@ func (s *Subscriber) hear(src *source, m *meet.Message) error {
 		} else if src.all {
 			reader.Continue(ring.Start{}) // what the ring does not have any more is lost
 		} else if src.missed && l.start.Sequence > 0 {
-			s.report(fmt.Errorf("%w (%s)", errMissed, process(src.remote)))
+			s.report(fmt.Errorf("%w (%s)", ErrMissed, process(src.remote)))
 		}
 		src.memory, src.reader = mem, reader
 		s.change(append(slices.Clone(*s.sources.Load()), src))

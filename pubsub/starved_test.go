@@ -647,7 +647,7 @@ func TestStarvedPublisherIsToldOf(t *testing.T) {
 	var told error
 	eventually(t, "met", func() bool {
 		_, err := s.TryReceive()
-		if err != nil && err != pubsub.ErrEmpty && strings.Contains(err.Error(), "was not received") {
+		if errors.Is(err, pubsub.ErrMissed) {
 			told = err
 		}
 		return told != nil && s.Publishers() == 1

@@ -207,7 +207,8 @@ func (s *Subscriber) Publishers() int { return len(*s.sources.Load()) }
 // Receive returns the next message, and waits for it until the context ends. With a
 // context that has ended it returns that error, even if there are messages.
 //
-// Errors match [*LaggedError], after which receiving goes on; [ErrRefused], once for
+// Errors match [*LaggedError], after which receiving goes on; [ErrMissed], once, of a publisher
+// that was there and could not be met in time; [ErrRefused], once for
 // each publisher that does, after which it goes on without that one; [ErrCorrupt],
 // after which it goes on without the publisher that is to blame; syscall.EMFILE or
 // another of the kernel's, if this process cannot have the memory of a publisher, or
@@ -441,8 +442,8 @@ func (s *Subscriber) explain(err error) error {
 		fix = fixRefused
 	case errors.Is(err, errUnsent):
 		fix = "what follows is received, if the connection is begun again"
-	case errors.Is(err, errMissed):
-		fix = "raise ulimit -n, there or here"
+	case errors.Is(err, ErrMissed):
+		fix = "if one of the two processes has no descriptors left, raise ulimit -n; what follows is received"
 	case errors.Is(err, errLost):
 		fix = "raise ulimit -n there, or close what is not needed; what is published meanwhile is received, or told as lost"
 	case meet.Starved(err):

@@ -87,7 +87,7 @@ func (f *follower) drain(ctx context.Context) error {
 		if err == pubsub.ErrEmpty {
 			return f.idle()
 		}
-		if err := f.take(m, err); err != nil {
+		if err := f.take(ctx, m, err); err != nil {
 			return err
 		}
 	}
@@ -106,11 +106,12 @@ func (f *follower) wait(ctx context.Context) error {
 	case errors.Is(err, shmsync.ErrBusy) && f.ends:
 		return errDone
 	}
-	return f.take(m, err)
+	return f.take(ctx, m, err)
 }
 
-// take hands on a message, or says what is none; it returns what is the end.
-func (f *follower) take(m pubsub.Message, err error) error {
+// take hands on a message, or says what is none; it returns what is the end: after other errors
+// a subscriber goes on.
+func (f *follower) take(ctx context.Context, m pubsub.Message, err error) error {
 	var lagged *pubsub.LaggedError
 	switch {
 	case err == nil:
@@ -122,10 +123,10 @@ func (f *follower) take(m pubsub.Message, err error) error {
 		} else {
 			f.lost(lagged)
 		}
-	case errors.Is(err, pubsub.ErrCorrupt), errors.Is(err, pubsub.ErrRefused):
-		f.say("%v", err)
-	default:
+	case ctx.Err() != nil, errors.Is(err, pubsub.ErrClosed), errors.Is(err, shmsync.ErrBusy):
 		return err
+	default:
+		f.say("%v", err)
 	}
 	return nil
 }

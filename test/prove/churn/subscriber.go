@@ -108,20 +108,24 @@ func (p *participant) enter(s *subscribing, m pubsub.Message, failed error) erro
 	t := s.entry.topic.Load()
 	var lagged *pubsub.LaggedError
 	if errors.As(failed, &lagged) {
-		if policyOf(t) == pubsub.Block {
-			return rounds.Breaks(lost, "subscription %d: %v, of a publisher that blocks", s.number, failed)
-		}
 		r, err := s.receiptOf(lagged.Publisher)
 		if err != nil {
 			return err
 		}
 		if r.publication.Load() == 0 {
+			// A publisher that came, and did not wait until we answered, because we were stopped or
+			// slow, has published before the two met.
 			r.before.Add(lagged.Lost)
+		} else if policyOf(t) == pubsub.Block {
+			return rounds.Breaks(lost, "subscription %d: %v, of a publisher that blocks", s.number, failed)
 		} else {
 			r.lost.Add(lagged.Lost)
 			r.next.Add(lagged.Lost)
 		}
 		return nil
+	}
+	if errors.Is(failed, pubsub.ErrMissed) {
+		return nil // who was not met in time: the conductor knows how long that took
 	}
 	if failed != nil {
 		return rounds.Breaks(rounds.Unexpected, "receive: %v", failed)

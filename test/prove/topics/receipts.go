@@ -113,10 +113,12 @@ func (r *receipts) some(s *pubsub.Subscriber) error {
 func (r *receipts) failed(err error) error {
 	var lagged *pubsub.LaggedError
 	switch {
-	case err == nil, errors.Is(err, errOver), errors.Is(err, pubsub.ErrEmpty):
+	case err == nil, errors.Is(err, errOver), errors.Is(err, pubsub.ErrEmpty), errors.Is(err, pubsub.ErrMissed):
 		return nil
 	case errors.As(err, &lagged):
-		if r.w.policy == pubsub.Block {
+		// Before the first message: the publisher came, and did not wait until we answered,
+		// because we were stopped or slow.
+		if r.w.policy == pubsub.Block && r.met(lagged.Publisher) {
 			return rounds.Breaks(lost, "%v, of a publisher that blocks", err)
 		}
 		if lagged.Lost == 0 {
@@ -127,6 +129,16 @@ func (r *receipts) failed(err error) error {
 		return nil
 	}
 	return rounds.Breaks(rounds.Unexpected, "receive: %v", err)
+}
+
+// met says whether a message of a publisher has come.
+func (r *receipts) met(id uint64) bool {
+	for _, from := range r.from {
+		if from.id == id {
+			return true
+		}
+	}
+	return false
 }
 
 // enter compares a message with what may come.
