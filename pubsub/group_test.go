@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/memlane/memlane"
@@ -241,11 +242,14 @@ func TestChannel(t *testing.T) {
 			defer cancel()
 			c := s.Channel(ctx, 2)
 			const n = 100
-			go func() {
+			var publishing sync.WaitGroup
+			publishing.Go(func() {
 				for i := range uint64(n) {
-					p.Publish(background, message(i, 20))
+					if err := p.Publish(background, message(i, 20)); err != nil {
+						t.Error(err)
+					}
 				}
-			}()
+			})
 			var kept [][]byte
 			for i := range uint64(n) {
 				d := <-c
@@ -254,6 +258,7 @@ func TestChannel(t *testing.T) {
 				}
 				kept = append(kept, d.Data)
 			}
+			publishing.Wait()
 			for i, b := range kept {
 				if got, err := number(b); err != nil || got != uint64(i) {
 					t.Fatalf("message %d became %d, %v", i, got, err)

@@ -53,7 +53,7 @@ func TestBench(t *testing.T) {
 			folder := t.TempDir()
 			duration := "2ms"
 			if part == "compare" {
-				duration = "400ms"
+				duration = "2s"
 			}
 			cmd := exec.Command(memlane, append([]string{"bench", part, "-o", "json", "--rounds", "2", "--duration", duration}, tc.args...)...)
 			cmd.Env = append(os.Environ(), "MEMLANE_DIR="+filepath.Join(folder, "private"))
