@@ -68,7 +68,8 @@ func FuzzTopic(f *testing.F) {
 		if bad := good(err); bad != nil {
 			return bad
 		}
-		if n := len(format.Text); n > len(c.Format.Text) || (n == 0) != (format.Kind == ring.FormatNone) {
+		// A segment that says that it has fewer slots has more room behind them.
+		if n := len(format.Text); n > len(c.Format.Text)+slots*slotBytes+ring.ArenaLeast || (n == 0) != (format.Kind == ring.FormatNone) {
 			return fmt.Errorf("a format of kind %d and %d bytes", format.Kind, n)
 		}
 		e, err := ring.EntryAt(own, 0)
