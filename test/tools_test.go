@@ -72,6 +72,8 @@ func TestSlowSubscriberIsTold(t *testing.T) {
 	}
 	pid, other := p.slow.Process.Pid, p.stream.Process.Pid
 	tells(fmt.Sprintf(`^orders +%d +memlane +stopped +\d+ +100%% +0 +0 +\d\d:\d\d:\d\d \(\d+s\) +its publisher waits for it$`, pid), "lag")
+	tells(fmt.Sprintf(`^default +%d +- +\w+ +stopped +[1-9]\d+ +/.*memlane +subscriber of orders$`, pid), "ps", "--lag")
+	tells(fmt.Sprintf(`^default +%d +- +\w+ +alive +- +/.*memlane +publisher of orders$`, p.pub.Process.Pid), "ps", "--lag")
 	tells(fmt.Sprintf(`^orders +%d +memlane +alive +0 +0%% +0 +0 +- +-$`, other), "lag", "--all", "orders")
 	tells(`^\d\d:\d\d:\d\d +0\.00 +0\.00 +0\.00 +0\.00 +- +orders$`, "hz", "--count", "1", "--interval", "10ms")
 	tells(`^\d\d:\d\d:\d\d +0 B/s +0 B/s +0 B/s +0 B/s +- +orders$`, "bw", "--count", "1", "--interval", "10ms", "orders")
@@ -152,7 +154,7 @@ func TestOutputs(t *testing.T) {
 		"info-topic":   {args: []string{"info", "orders"}},
 		"lag":          {args: []string{"lag"}},
 		"ls":           {args: []string{"ls"}},
-		"ps":           {args: []string{"ps"}},
+		"ps":           {args: []string{"ps", "--lag"}},
 		"stat":         {args: []string{"stat"}},
 		"segment-ls":   {args: []string{"segment", "ls"}},
 		"segment-info": {args: []string{"segment", "info", "one"}},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/memlane/memlane/cmd/memlane/internal/live"
 	"github.com/memlane/memlane/inspect"
 	"github.com/spf13/cobra"
 )
@@ -24,6 +25,7 @@ type participantJSON struct {
 	User         string     `json:"user"`          // "": unknown
 	Program      string     `json:"program"`       // "": unknown
 	Ports        []portJSON `json:"ports"`
+	Lag          *uint64    `json:"lag,omitempty"` // with --lag, of one that subscribes: see there
 }
 
 type portJSON struct {
@@ -33,13 +35,16 @@ type portJSON struct {
 
 func newProcesses() *cobra.Command {
 	var d domainFlags
+	var lag bool
 	o := format("table")
 	cmd := &cobra.Command{
 		Use:   "ps",
 		Short: "List the processes that take part in domains",
 		Long: `Ps lists who has opened a domain, of all domains or of one: its process, its user, in
 which state it is, what it executes, and of which topics it is a publisher or a
-subscriber. It reads the domains' folders and /proc, and asks nobody anything.
+subscriber. It reads the domains' folders and /proc, and asks nobody anything, but with --lag:
+that looks at all topics, and shows how many messages a process has before it, of the publisher
+of whose it has the most.
 
 PID is the number in this PID namespace, IN the one that the process has in its own,
 if that is another; a process of a namespace that is not below this one has none here.
@@ -47,7 +52,7 @@ Dead are those whose traces were not removed yet, which the next one does that o
 the domain, and "memlane clean"; foreign are those of another kernel, or of
 before the last boot; unknown are those that may not be looked at.
 
-"memlane stat" tells how far behind the subscribers of a topic are.`,
+"memlane lag" tells more of those who are slow.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			domains, err := d.domains(cmd)
@@ -62,8 +67,18 @@ before the last boot; unknown are those that may not be looked at.
 					unseen = errors.Join(unseen, err)
 					continue
 				}
+				most := map[int]uint64{} // by process
+				if lag {
+					if most, err = d.lags(domain, found); err != nil {
+						unseen = errors.Join(unseen, err)
+					}
+				}
 				for _, p := range found {
-					list = append(list, shown(p))
+					one := shown(p)
+					if n, subscribes := most[p.PID]; subscribes && p.PID != 0 {
+						one.Lag = &n
+					}
+					list = append(list, one)
 				}
 			}
 			if len(list) == 0 && unseen != nil {
@@ -73,15 +88,23 @@ before the last boot; unknown are those that may not be looked at.
 				return errors.Join(writeJSON(cmd.OutOrStdout(), list), unseen)
 			}
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "DOMAIN\tPID\tIN\tUSER\tSTATE\tPROGRAM\tPORTS")
+			column := ""
+			if lag {
+				column = "LAG\t"
+			}
+			fmt.Fprintf(w, "DOMAIN\tPID\tIN\tUSER\tSTATE\t%sPROGRAM\tPORTS\n", column)
 			for _, p := range list {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", printable(p.Domain), number(p.PID), p.inner(), dashed(p.User), p.State, dashed(printable(p.Program)), p.ports())
+				if lag {
+					column = p.lag() + "\t"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s%s\t%s\n", printable(p.Domain), number(p.PID), p.inner(), dashed(p.User), p.State, column, dashed(printable(p.Program)), p.ports())
 			}
 			return errors.Join(w.Flush(), unseen)
 		},
 	}
 	d.addAll(cmd)
 	o.add(cmd)
+	cmd.Flags().BoolVar(&lag, "lag", false, "look at the topics too, and show how far behind each process is")
 	return cmd
 }
 
@@ -95,6 +118,26 @@ func shown(p inspect.Participant) participantJSON {
 		j.Ports = append(j.Ports, portJSON(port))
 	}
 	return j
+}
+
+// lags returns how many messages processes have before them that subscribe to topics of a domain:
+// of several subscriptions, the most.
+func (d *domainFlags) lags(domain string, there []inspect.Participant) (map[int]uint64, error) {
+	l := &live.Looker{Domain: domain, Config: &d.config, Patient: true}
+	defer l.Close()
+	snapshots, err := l.Look()
+	most := map[int]uint64{}
+	for _, one := range live.Lags(snapshots, there) {
+		most[one.PID] = max(most[one.PID], one.Lag)
+	}
+	return most, err
+}
+
+func (p *participantJSON) lag() string {
+	if p.Lag == nil {
+		return "-"
+	}
+	return strconv.FormatUint(*p.Lag, 10)
 }
 
 // inner is its number in its own PID namespace, if that is another one than ours.
