@@ -244,6 +244,24 @@ func contained(args []string) error {
 	return converse(append([]string{args[1]}, args[2:]...))
 }
 
+// conversed wants two processes to have exchanged 300 messages each way, and the one that calls
+// to notice that the other is killed.
+func conversed(t *testing.T, answering, calling *proctest.Process) {
+	t.Helper()
+	for _, p := range []*proctest.Process{answering, calling} {
+		if got := p.Line(); got != "ready" {
+			t.Fatal(got)
+		}
+	}
+	if got := calling.Line(); got != "all 300" {
+		t.Error(got)
+	}
+	answering.Kill()
+	if got := calling.Line(); got != "gone" {
+		t.Error(got)
+	}
+}
+
 // Containers that share nothing but the folder exchange messages with each other and with
 // the machine that they are on, and each notices the other's death.
 func TestContainers(t *testing.T) {
@@ -273,18 +291,7 @@ func TestContainers(t *testing.T) {
 			}
 			answering := begin(places[1], "answer", "back", "there", "0")
 			calling := begin(places[0], "call", "there", "back", "300")
-			for _, p := range []*proctest.Process{answering, calling} {
-				if got := p.Line(); got != "ready" {
-					t.Fatal(got)
-				}
-			}
-			if got := calling.Line(); got != "all 300" {
-				t.Error(got)
-			}
-			answering.Kill()
-			if got := calling.Line(); got != "gone" {
-				t.Error(got)
-			}
+			conversed(t, answering, calling)
 		})
 	}
 }

@@ -118,18 +118,7 @@ func TestRootHiddenProcesses(t *testing.T) {
 			c.Env = append(env, parking...)
 			answering := proctest.Start(t, c, "hidden", "1001", "answer", folder, "back", "there", "0", "users")
 			calling := proctest.Start(t, c, "hidden", "1002", "call", folder, "there", "back", "300", "users")
-			for _, p := range []*proctest.Process{answering, calling} {
-				if got := p.Line(); got != "ready" {
-					t.Fatal(got)
-				}
-			}
-			if got := calling.Line(); got != "all 300" {
-				t.Error(got)
-			}
-			answering.Kill()
-			if got := calling.Line(); got != "gone" {
-				t.Error(got)
-			}
+			conversed(t, answering, calling)
 		})
 	}
 }
@@ -152,18 +141,7 @@ func TestRootGroup(t *testing.T) {
 				folder, domain := sharedFolder(t, whose)
 				answering := proctest.Start(t, users[1], "answer", folder, "back", "there", "0", "users")
 				calling := proctest.Start(t, users[0], "call", folder, "there", "back", "300", "users")
-				for _, p := range []*proctest.Process{answering, calling} {
-					if got := p.Line(); got != "ready" {
-						t.Fatal(got)
-					}
-				}
-				if got := calling.Line(); got != "all 300" {
-					t.Error(got)
-				}
-				answering.Kill()
-				if got := calling.Line(); got != "gone" {
-					t.Error(got)
-				}
+				conversed(t, answering, calling)
 				// What the two have left, each of them would remove.
 				calling.Kill()
 				if got := proctest.Run(t, users[0], "visit", folder); got != "opened" {

@@ -190,19 +190,24 @@ func (b *bench) topicsOf(m int) error {
 	return nil
 }
 
-// stopped: of those that subscribe to what who comes publishes, some are stopped.
-func (b *bench) stopped() error {
-	table("Of the participants that subscribe to a topic some are stopped, ms",
-		"subscribers", "stopped", "Publish", "all others joined", "a message reaches another, µs (median)")
+// each calls of with each number of participants, but 0.
+func (b *bench) each(of func(n int) error) error {
 	for _, n := range b.counts {
 		if n == 0 {
 			continue
 		}
-		if err := b.stoppedOf(n); err != nil {
+		if err := of(n); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// stopped: of those that subscribe to what who comes publishes, some are stopped.
+func (b *bench) stopped() error {
+	table("Of the participants that subscribe to a topic some are stopped, ms",
+		"subscribers", "stopped", "Publish", "all others joined", "a message reaches another, µs (median)")
+	return b.each(b.stoppedOf)
 }
 
 func (b *bench) stoppedOf(n int) error {
@@ -371,15 +376,7 @@ func (b *bench) deadOf(n int, o order) error {
 func (b *bench) died() error {
 	table("The one is killed whose topic all subscribe to, who have a topic of their own each too; processor time of all others for that, what is left of it then, and Open by the next one, ms",
 		"participants", "topics in the domain", "processor time", "sockets left", "Open")
-	for _, n := range b.counts {
-		if n == 0 {
-			continue
-		}
-		if err := b.diedOf(n); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.each(b.diedOf)
 }
 
 func (b *bench) diedOf(n int) error {
