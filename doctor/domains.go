@@ -272,7 +272,7 @@ func waits(domain, topic string, p inspect.Publisher) (found []Finding) {
 			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s: %s loses messages of process %d just now: it is a whole ring behind", about, who, p.PID),
 				Why: "the policy is DropOldest, and it does not receive, or too slowly; it is told how many it has lost when it does",
 				Fix: fmt.Sprintf("see what it does: memlane lag; kill -CONT %d if it is stopped; receive faster, or publish with more Slots, or with Block", s.PID)})
-		case s.Holds >= 64:
+		case s.Holds >= inspect.HoldsMost:
 			found = append(found, Finding{Level: Warning, Says: fmt.Sprintf("%s: %s has borrowed %d messages of process %d, all that it may", about, who, s.Holds, p.PID),
 				Why: "it can borrow no more before it has released some: perhaps it has forgotten to",
 				Fix: "release what was borrowed; memlane.Config.LeakCheck says where that was"})

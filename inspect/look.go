@@ -12,6 +12,7 @@ import (
 	"github.com/memlane/memlane"
 	"github.com/memlane/memlane/internal/domain"
 	"github.com/memlane/memlane/internal/format"
+	"github.com/memlane/memlane/internal/layout"
 	"github.com/memlane/memlane/internal/meet"
 	"github.com/memlane/memlane/internal/memory"
 	"github.com/memlane/memlane/internal/observe"
@@ -70,6 +71,9 @@ type Subscriber struct {
 	ID  uint64 // no other participant's port has it
 	PID int    // in our PID namespace; 0: unknown
 }
+
+// HoldsMost is how many messages of a publisher a subscriber can have borrowed.
+const HoldsMost = layout.ReaderHoldsCount
 
 // Subscription is a subscriber of a publisher's.
 type Subscription struct {

@@ -26,9 +26,6 @@ type Lag struct {
 	Peeks         bool
 }
 
-// holdsMost is how many messages of a publisher can be borrowed: see pubsub.Subscriber.Borrow.
-const holdsMost = 64
-
 // Part is how much of the ring is before it: 1 is all.
 func (l *Lag) Part() float64 { return float64(l.Behind) / float64(max(l.Slots, 1)) }
 
@@ -37,7 +34,7 @@ func (l *Lag) Note() string {
 	switch {
 	case l.WaitedFor:
 		return "its publisher waits for it"
-	case l.Holds >= holdsMost:
+	case l.Holds >= inspect.HoldsMost:
 		return fmt.Sprintf("has borrowed %d messages, all that it may", l.Holds)
 	case l.Dropped > 0:
 		return "loses messages"
