@@ -25,7 +25,7 @@ func ExampleCounts_Since() {
 	// 5
 }
 
-// A publisher waits for one of three subscribers: those that are the most behind, but who
+// A publisher waits for one of five subscribers: those that are the most behind, but who
 // peeks, for whom nobody waits.
 func ExampleLags() {
 	subscription := func(pid int, behind uint64, peeks bool) inspect.Subscription {
@@ -33,13 +33,16 @@ func ExampleLags() {
 	}
 	snapshot := &inspect.Snapshot{Topic: "orders", Publishers: []inspect.Publisher{{Slots: 64, Waiting: true, Subscriptions: []inspect.Subscription{
 		subscription(1, 2, false), subscription(2, 63, false), subscription(3, 64, true),
+		{Subscriber: inspect.Subscriber{PID: 4}, Holds: inspect.HoldsMost}, {Subscriber: inspect.Subscriber{PID: 5}, Dropped: 9, Lost: 1},
 	}}}}
 	there := []inspect.Participant{{PID: 2, State: inspect.Stopped, Program: "/usr/bin/billing"}}
 	for _, l := range live.Lags([]*inspect.Snapshot{snapshot}, there) {
-		fmt.Printf("%d %s %s %.0f%% %s\n", l.PID, l.Program, l.State, 100*l.Part(), l.Note())
+		fmt.Printf("%d %q %s %.0f%% %q\n", l.PID, l.Program, l.State, 100*l.Part(), l.Note())
 	}
 	// Output:
-	// 2 /usr/bin/billing stopped 98% its publisher waits for it
-	// 3  unknown 100% peeks
-	// 1  unknown 3%
+	// 2 "/usr/bin/billing" stopped 98% "its publisher waits for it"
+	// 3 "" unknown 100% "peeks"
+	// 1 "" unknown 3% ""
+	// 5 "" unknown 0% "loses messages"
+	// 4 "" unknown 0% "has borrowed 64 messages, all that it may"
 }
